@@ -1,0 +1,94 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The compiler keeps the table of docs/architecture.md: a target sees only what it names here, and
+// every build runs with `--explicit-target-dependency-import-check error` (see the Makefile).
+let settings: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+func product(_ name: String, _ package: String) -> Target.Dependency {
+  .product(name: name, package: package)
+}
+
+let argumentParser = product("ArgumentParser", "swift-argument-parser")
+let asyncHTTPClient = product("AsyncHTTPClient", "async-http-client")
+let logging = product("Logging", "swift-log")
+let nioCore = product("NIOCore", "swift-nio")
+let nioFoundationFree = [nioCore, product("NIOPosix", "swift-nio"), product("NIOHTTP1", "swift-nio")]
+let nioSSL = product("NIOSSL", "swift-nio-ssl")
+
+let package = Package(
+  name: "forebay",
+  products: [
+    .executable(name: "forebay", targets: ["forebay"])
+  ],
+  dependencies: [
+    // Used by name.
+    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+    .package(url: "https://github.com/swift-server/async-http-client", exact: "1.37.0"),
+    .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-nio-ssl", exact: "2.37.6"),
+    // Brought along by those above: pinned here, so that a build of a year from now is this build.
+    .package(url: "https://github.com/apple/swift-algorithms", exact: "1.2.1"),
+    .package(url: "https://github.com/apple/swift-asn1", exact: "1.7.4"),
+    .package(url: "https://github.com/apple/swift-async-algorithms", exact: "1.1.4"),
+    .package(url: "https://github.com/apple/swift-atomics", exact: "1.3.0"),
+    .package(url: "https://github.com/apple/swift-certificates", exact: "1.21.1"),
+    .package(url: "https://github.com/apple/swift-collections", exact: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-configuration", exact: "1.4.0", traits: []),
+    .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
+    .package(url: "https://github.com/apple/swift-distributed-tracing", exact: "1.7.3"),
+    .package(url: "https://github.com/apple/swift-http-structured-headers", exact: "1.7.0"),
+    .package(url: "https://github.com/apple/swift-http-types", exact: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-nio-extras", exact: "1.35.2"),
+    .package(url: "https://github.com/apple/swift-nio-http2", exact: "1.46.0"),
+    .package(url: "https://github.com/apple/swift-nio-transport-services", exact: "1.28.0"),
+    .package(url: "https://github.com/apple/swift-numerics", exact: "1.1.1"),
+    .package(url: "https://github.com/apple/swift-service-context", exact: "1.5.1"),
+    .package(url: "https://github.com/apple/swift-system", exact: "1.8.1"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", exact: "2.13.0"),
+  ],
+  targets: [
+    .systemLibrary(name: "CMosquitto", providers: [.apt(["libmosquitto-dev"])]),
+    .systemLibrary(name: "COpenSSL", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
+    .systemLibrary(name: "CYAML", providers: [.apt(["libyaml-dev"])]),
+    .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "CZstd", providers: [.apt(["libzstd-dev"])]),
+
+    .target(name: "Telemetry", dependencies: ["COpenSSL"], swiftSettings: settings),
+    .target(name: "Compression", dependencies: ["CZlib", "CZstd"], swiftSettings: settings),
+    .target(name: "Ingest", dependencies: ["Telemetry", "CMosquitto", logging], swiftSettings: settings),
+    .target(name: "Spool", dependencies: ["Telemetry", "Compression", "CSQLite", logging], swiftSettings: settings),
+    .target(name: "Pipeline", dependencies: ["Telemetry", "Compression"], swiftSettings: settings),
+    .target(
+      name: "Delivery",
+      dependencies: ["Telemetry", "Compression", asyncHTTPClient, logging, nioCore, nioSSL,
+                     product("NIOHTTP1", "swift-nio"), product("NIOPosix", "swift-nio")],
+      swiftSettings: settings),
+    .executableTarget(
+      name: "forebay",
+      dependencies: ["Telemetry", "Compression", "Ingest", "Spool", "Pipeline", "Delivery",
+                     "CMosquitto", "CYAML", argumentParser, logging, nioSSL] + nioFoundationFree,
+      path: "Sources/Forebay",
+      swiftSettings: settings),
+
+    .target(
+      name: "TestSupport",
+      dependencies: ["Telemetry", nioSSL] + nioFoundationFree,
+      path: "Tests/TestSupport", swiftSettings: settings),
+    .testTarget(name: "TelemetryTests", dependencies: ["Telemetry", "TestSupport"], swiftSettings: settings),
+    .testTarget(name: "CompressionTests", dependencies: ["Compression", "TestSupport"], swiftSettings: settings),
+    .testTarget(name: "IngestTests", dependencies: ["Ingest", "Telemetry", "TestSupport"], swiftSettings: settings),
+    .testTarget(name: "SpoolTests", dependencies: ["Spool", "Telemetry", "CSQLite", "TestSupport"], swiftSettings: settings),
+    .testTarget(name: "PipelineTests", dependencies: ["Pipeline", "Telemetry", "Compression", "TestSupport"], swiftSettings: settings),
+    .testTarget(name: "DeliveryTests", dependencies: ["Delivery", "Telemetry", "Compression", "TestSupport"], swiftSettings: settings),
+    .testTarget(name: "ForebayTests", dependencies: ["forebay", "TestSupport"], swiftSettings: settings),
+    .testTarget(name: "EndToEndTests", dependencies: ["Telemetry", "Spool", "TestSupport"], swiftSettings: settings),
+  ]
+)

@@ -1,0 +1,75 @@
+package import Telemetry
+
+/// One upstream and how to deliver to it. All paths are absolute.
+package struct UplinkSettings: Sendable, Hashable {
+  /// What counts as "has it" (docs/delivery-protocol.md).
+  package enum ReceiptRule: String, Sendable, Hashable, CaseIterable {
+    /// A 2xx that echoes identity and digest: captive portals answer 200 too.
+    case strict
+    /// Any 2xx: for receivers that are not ours.
+    case status
+  }
+
+  package struct HTTP: Sendable, Hashable {
+    package var url: String
+    /// A bearer token, read anew when the upstream refuses the credentials.
+    package var tokenFile: String?
+    package var receipt: ReceiptRule = .strict
+    /// PEM file of the authorities that may vouch for the upstream; nil: the system's.
+    package var caFile: String?
+    package var certificateFile: String?
+    package var keyFile: String?
+    /// `http://host:port` of a CONNECT proxy.
+    package var proxy: String?
+    /// Nanoseconds for one attempt, from connecting to the last byte of the answer.
+    package var timeout: Int64 = 30_000_000_000
+
+    package init(url: String) { self.url = url }
+  }
+
+  package struct File: Sendable, Hashable {
+    package var directory: String
+    /// Bytes at which a file is finished.
+    package var maximumBytes: Int = 64 << 20
+    /// Nanoseconds from a file's first batch to its finish.
+    package var maximumAge: Int64 = 3_600_000_000_000
+
+    package init(directory: String) { self.directory = directory }
+  }
+
+  package enum Kind: Sendable, Hashable {
+    case http(HTTP)
+    case file(File)
+  }
+
+  package struct Retry: Sendable, Hashable {
+    /// Nanoseconds: the first delay's upper bound, doubled with every failure up to `maximum`; the
+    /// delay is drawn evenly from zero to the bound ("full jitter").
+    package var initial: Int64 = 1_000_000_000
+    package var maximum: Int64 = 300_000_000_000
+    /// Nanoseconds between attempts while the upstream refuses the credentials or is not the one we know.
+    package var hold: Int64 = 60_000_000_000
+
+    package init() {}
+  }
+
+  package struct Breaker: Sendable, Hashable {
+    /// Failures in a row that open the circuit.
+    package var failures: Int = 5
+    package init() {}
+  }
+
+  package var name: String
+  package var kind: Kind
+  package var retry = Retry()
+  package var breaker = Breaker()
+  /// Batches on the way at once, 1...64.
+  package var concurrency: Int = 4
+  /// Wholly refused batches in a row after which a pipeline is held.
+  package var refusalsBeforeHold: Int = 5
+
+  package init(name: String, kind: Kind) {
+    self.name = name
+    self.kind = kind
+  }
+}

@@ -1,0 +1,5 @@
+import ArgumentParser
+import NIOSSL
+import NIOPosix
+import NIOHTTP1
+@main struct M: AsyncParsableCommand { func run() async {} }

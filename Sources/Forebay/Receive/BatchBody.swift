@@ -1,0 +1,79 @@
+import Compression
+import Telemetry
+
+/// Why a receiver does not take a request.
+struct ReceiverRefusal: Error, Sendable, Hashable {
+  /// The HTTP status.
+  var status: Int
+  /// A short constant name for programs.
+  var error: String
+  /// For people.
+  var reason: String
+
+  /// Whether the answer means "never" (docs/delivery-protocol.md), so that the refusal is recorded:
+  /// the sender sets the reading aside and the gap in the chain is accounted for.
+  func isFinal(count: Int) -> Bool {
+    switch status {
+    case 400, 415, 422: true
+    case 413: count == 1
+    default: false
+    }
+  }
+}
+
+/// The uncompressed body of a batch that was found to be what its label says.
+struct BatchBody: Sendable, Hashable {
+  let bytes: [UInt8]
+  /// Where each line begins, and the end: line i is `bytes[starts[i]..<starts[i + 1]]`.
+  let starts: [Int]
+
+  /// Decompresses a body, never to more than its label announces, and checks length, lines and digest.
+  init(_ wire: [UInt8], label: BatchLabel) throws(ReceiverRefusal) {
+    let bytes: [UInt8]
+    do {
+      switch label.compression {
+      case .none: bytes = wire
+      case .gzip: bytes = try Gzip.decompress(wire, maximumOutput: label.length)
+      case .zstd: bytes = try Zstd.decompress(wire, maximumOutput: label.length)
+      }
+    } catch {
+      throw ReceiverRefusal(status: 422, error: "body-damaged", reason: "\(error)")
+    }
+    guard bytes.count == label.length else {
+      throw ReceiverRefusal(
+        status: 422, error: "length-mismatch",
+        reason: "the body has \(bytes.count) bytes, Forebay-Length says \(label.length)")
+    }
+    var starts = [0]
+    starts.reserveCapacity(min(label.count, bytes.count) + 1)
+    bytes.withUnsafeBufferPointer { buffer in
+      for i in buffer.indices where buffer[i] == UInt8(ascii: "\n") { starts.append(i + 1) }
+    }
+    guard starts.last == bytes.count else {
+      throw ReceiverRefusal(
+        status: 422, error: "line-unfinished", reason: "the last line does not end with a line feed")
+    }
+    guard starts.count - 1 == label.count else {
+      throw ReceiverRefusal(
+        status: 422, error: "count-mismatch",
+        reason: "the body has \(starts.count - 1) lines, Forebay-Count says \(label.count)")
+    }
+    let digest = Batch.digest(
+      identity: label.identity, previous: label.previous, count: label.count, body: bytes)
+    guard digest == label.digest else {
+      throw ReceiverRefusal(
+        status: 422, error: "digest-mismatch",
+        reason: "the digest over identity, previous digest, count and body is \(digest)")
+    }
+    self.bytes = bytes
+    self.starts = starts
+  }
+
+  /// The bytes of some lines of the whole batch, of which the body holds `held`.
+  func lines(_ range: Range<Int>, held: Range<Int>) -> ArraySlice<UInt8> {
+    let local = range.clamped(to: held)
+    guard !local.isEmpty else { return [] }
+    return bytes[
+      starts[local.lowerBound - held.lowerBound]..<starts[local.upperBound - held.lowerBound]]
+  }
+}

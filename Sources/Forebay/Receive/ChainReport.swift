@@ -1,0 +1,161 @@
+import Telemetry
+
+/// What the check of one chain found.
+struct ChainReport: Sendable, Hashable {
+  /// Sequences that are not held whole.
+  struct Gap: Sendable, Hashable {
+    var sequences: ClosedRange<Int64>
+    /// Readings that were refused for good, one by one.
+    var refused: Int
+    /// Readings that were neither taken nor refused for good; nil when whole batches are missing,
+    /// whose readings nobody here can count.
+    var missing: Int?
+    /// The status with which something of it was refused, if it was.
+    var status: Int?
+
+    /// Whether everything in it is accounted for.
+    var isRefused: Bool { missing == 0 }
+
+    var text: String {
+      let name =
+        sequences.count == 1
+        ? "\(sequences.lowerBound)" : "\(sequences.lowerBound)-\(sequences.upperBound)"
+      guard let missing else { return "\(name) missing" }
+      var parts: [String] = []
+      if refused > 0 { parts.append("\(refused) readings refused") }
+      if missing > 0 {
+        parts.append("\(missing) readings missing")
+        if let status { parts.append("refused together with \(status), then never sent one by one") }
+      }
+      return "\(name): \(parts.joined(separator: ", "))"
+    }
+  }
+
+  enum Verdict: String, Sendable, Hashable {
+    /// Every sequence up to the last is held or was refused for good, and every digest fits.
+    case complete
+    /// Something is missing.
+    case incomplete
+    /// A digest or a link does not fit, or something is stored twice.
+    case broken
+  }
+
+  var key: ChainKey
+  /// Batches held whole, also those that came in parts.
+  var batches = 0
+  var readings = 0
+  /// Uncompressed bytes of the readings.
+  var bytes = 0
+  /// The highest sequence of which anything is known.
+  var last: Int64 = 0
+  /// Readings refused for good.
+  var refused = 0
+  /// Readings stored more than once.
+  var repeated = 0
+  /// Readings whose sender did not know whether it had delivered them under another identity.
+  var possibleDuplicates = 0
+  var gaps: [Gap] = []
+  /// The first faults, in words.
+  private(set) var faults: [String] = []
+  private(set) var faultCount = 0
+
+  init(key: ChainKey) { self.key = key }
+
+  static let faultsKept = 20
+
+  mutating func fault(_ text: String) {
+    faultCount += 1
+    if faults.count < ChainReport.faultsKept { faults.append(text) }
+  }
+
+  var verdict: Verdict {
+    if faultCount > 0 { return .broken }
+    return gaps.allSatisfy(\.isRefused) ? .complete : .incomplete
+  }
+
+  var json: String {
+    CompactJSON.object { out in
+      out.add("gateway", key.gateway)
+      out.add("pipeline", key.pipeline)
+      out.add("epoch", key.epoch.rawValue)
+      out.add("verdict", verdict.rawValue)
+      out.add("last", last)
+      out.add("batches", batches)
+      out.add("readings", readings)
+      out.add("bytes", bytes)
+      out.add("refused", refused)
+      out.add("duplicates", repeated)
+      out.add("possible_duplicates", possibleDuplicates)
+      let gaps = gaps.map { gap in
+        CompactJSON.object { out in
+          out.add("first", gap.sequences.lowerBound)
+          out.add("last", gap.sequences.upperBound)
+          out.add("class", gap.isRefused ? "refused" : "missing")
+          out.add("refused", gap.refused)
+          if let missing = gap.missing { out.add("missing", missing) }
+        }
+      }
+      out.add("gaps", raw: CompactJSON.array(gaps))
+      out.add("faults", raw: CompactJSON.array(faults.map(CompactJSON.quoted)))
+    }
+  }
+
+  var text: String {
+    var lines = ["\(key): \(verdict.rawValue)"]
+    lines.append("  batches 1-\(last), \(batches) held, \(readings) readings, \(bytes) bytes")
+    lines.append(
+      "  \(refused) readings refused, \(repeated) stored twice, "
+        + "\(possibleDuplicates) possible duplicates, \(gaps.count) gaps")
+    lines += gaps.prefix(ChainReport.faultsKept).map { "  gap \($0.text)" }
+    if gaps.count > ChainReport.faultsKept {
+      lines.append("  and \(gaps.count - ChainReport.faultsKept) more gaps")
+    }
+    lines += faults.map { "  fault \($0)" }
+    if faultCount > faults.count { lines.append("  and \(faultCount - faults.count) more faults") }
+    return lines.joined(separator: "\n")
+  }
+}
+
+/// What the check of a whole store found.
+struct StoreReport: Sendable, Hashable {
+  var path: String
+  var chains: [ChainReport] = []
+  /// Bytes in the middle of the file that are no record.
+  var damaged: [Range<Int64>] = []
+  /// Bytes behind the last record.
+  var tail: Range<Int64>?
+
+  /// A tail is no fault: it was never acknowledged, or is just being written.
+  var isSound: Bool { damaged.isEmpty && chains.allSatisfy { $0.verdict == .complete } }
+
+  var json: String {
+    CompactJSON.object { out in
+      out.add("store", path)
+      out.add("sound", isSound)
+      out.add("readings", chains.reduce(0) { $0 + $1.readings })
+      out.add("chains", raw: CompactJSON.array(chains.map(\.json)))
+      let ranges = damaged.map { range in
+        CompactJSON.object {
+          $0.add("offset", range.lowerBound)
+          $0.add("bytes", range.count)
+        }
+      }
+      out.add("damaged", raw: CompactJSON.array(ranges))
+      out.add("tail_bytes", tail?.count ?? 0)
+    }
+  }
+
+  var text: String {
+    var lines = chains.map(\.text)
+    for range in damaged {
+      lines.append("\(path): \(range.count) damaged bytes at offset \(range.lowerBound)")
+    }
+    if let tail {
+      lines.append("\(path): \(tail.count) bytes behind the last record, at offset \(tail.lowerBound)")
+    }
+    let readings = chains.reduce(0) { $0 + $1.readings }
+    lines.append(
+      "\(isSound ? "sound" : "NOT SOUND"): \(chains.count) chains, \(readings) readings")
+    return lines.joined(separator: "\n")
+  }
+}

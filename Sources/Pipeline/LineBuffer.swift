@@ -1,0 +1,108 @@
+internal import Telemetry
+
+/// The encoded lines of the batch that is being filled: newline-delimited JSON,
+/// `{"key":…,"time":…,"captures":{…},"data":…}` each.
+struct LineBuffer: Sendable {
+  /// Room; `0..<count` is filled.
+  private var storage: [UInt8] = []
+  private(set) var count = 0
+  /// Room that is kept between batches.
+  private let kept: Int
+
+  /// - Parameter kept: bytes of room that are kept from one batch to the next; what a huge line took
+  ///   beyond that is given back.
+  init(keeping kept: Int) { self.kept = kept }
+
+  /// Adds the line of a reading.
+  mutating func append(_ reading: Reading, of payload: UnsafeRawBufferPointer, route: Route) {
+    var key = UnsafeRawBufferPointer(start: nil, count: 0)
+    if case .field(let range) = reading.key { key = UnsafeRawBufferPointer(rebasing: payload[range]) }
+    let data = UnsafeRawBufferPointer(rebasing: payload[reading.data])
+    let room =
+      route.lineStart.count + key.count + LineBuffer.keyEnd.count + RFC3339.maximumLength
+      + route.lineMiddle.count + data.count + 2
+    write(room: room) { target in
+      var writer = Writer(target)
+      writer.put(route.lineStart)
+      if case .field = reading.key {
+        writer.put(key)
+        writer.put(LineBuffer.keyEnd)
+      }
+      writer.advance(RFC3339.write(reading.time, to: writer.next))
+      writer.put(route.lineMiddle)
+      if reading.isCompact {
+        writer.put(data)
+      } else {
+        writer.advance(JSONText.compact(data, into: writer.next))
+      }
+      writer.put(UInt8(ascii: "}"))
+      writer.put(UInt8(ascii: "\n"))
+      return writer.written
+    }
+  }
+
+  /// Adds a line that is already encoded, with its line feed if it lacks one.
+  mutating func append(line: [UInt8]) {
+    write(room: line.count + 1) { target in
+      var writer = Writer(target)
+      writer.put(line)
+      if line.last != UInt8(ascii: "\n") { writer.put(UInt8(ascii: "\n")) }
+      return writer.written
+    }
+  }
+
+  /// Takes out the first `length` bytes; what is behind them moves to the front.
+  mutating func takeFirst(_ length: Int) -> [UInt8] {
+    let taken = Array(storage[..<length])
+    count -= length
+    if storage.count > kept {
+      storage = Array(storage[length..<length + count])
+    } else {
+      storage.withUnsafeMutableBytes { bytes in
+        guard let base = bytes.baseAddress else { return }
+        base.copyMemory(from: base + length, byteCount: count)
+      }
+    }
+    return taken
+  }
+
+  private static let keyEnd = Array(#"","time":""#.utf8)
+
+  private mutating func write(room: Int, _ body: (UnsafeMutableRawPointer) -> Int) {
+    if storage.count - count < room {
+      storage.append(contentsOf: repeatElement(0, count: max(room, storage.count, 4_096)))
+    }
+    count += storage.withUnsafeMutableBytes { bytes in
+      guard let base = bytes.baseAddress else { return 0 }
+      return body(base + count)
+    }
+  }
+
+  /// Writes into room that its maker has checked.
+  private struct Writer {
+    private let start: UnsafeMutableRawPointer
+    private(set) var next: UnsafeMutableRawPointer
+
+    init(_ start: UnsafeMutableRawPointer) {
+      self.start = start
+      next = start
+    }
+
+    var written: Int { next - start }
+
+    mutating func advance(_ length: Int) { next += length }
+
+    mutating func put(_ byte: UInt8) {
+      next.storeBytes(of: byte, as: UInt8.self)
+      next += 1
+    }
+
+    mutating func put(_ bytes: UnsafeRawBufferPointer) {
+      guard let base = bytes.baseAddress else { return }
+      next.copyMemory(from: base, byteCount: bytes.count)
+      next += bytes.count
+    }
+
+    mutating func put(_ bytes: [UInt8]) { bytes.withUnsafeBytes { put($0) } }
+  }
+}

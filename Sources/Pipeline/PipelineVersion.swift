@@ -1,0 +1,33 @@
+package import Telemetry
+
+/// The version of a pipeline: the first 16 hexadecimal digits of the SHA-256 of a canonical text of the
+/// settings that shape its batches.
+///
+/// Everything that can change a byte of a batch, or where one batch ends and the next begins, is in it:
+/// name, filters with their captures, decoder, key, event time, and all of the batching, its age
+/// included, for "same records, same version, same ticks: same batches" must hold to the letter. Where
+/// the batches are sent (`to`) is not: it changes none of them.
+package func pipelineVersion(_ settings: PipelineSettings) -> String {
+  // Texts stand with their length before them, so that no value can pass for another's end. The first
+  // line is counted up when this code gives other bytes for the same settings.
+  var text = "forebay-pipeline 1\n"
+  func add(_ name: String, _ value: String) {
+    text += "\(name) \(value.utf8.count):\(value)\n"
+  }
+  add("name", settings.name)
+  for filter in settings.from { add("from", filter.description) }
+  add("decode", settings.decoder.rawValue)
+  if let key = settings.key { add("key", key) }
+  switch settings.time {
+  case .receipt: add("time", "receipt")
+  case .field(let name, let unit):
+    add("time-field", name)
+    add("time-unit", unit.rawValue)
+  }
+  add("batch-bytes", String(settings.batch.maximumBytes))
+  add("batch-count", String(settings.batch.maximumCount))
+  add("batch-age", String(settings.batch.maximumAge))
+  add("batch-encoding", settings.batch.encoding.rawValue)
+  add("batch-compression", settings.batch.compression.rawValue)
+  return String(Digest(of: Array(text.utf8)).hex.prefix(16))
+}

@@ -1,0 +1,92 @@
+package import Telemetry
+
+/// What the topic alone says about every reading of one origin, worked out once.
+final class Route: Sendable {
+  /// Whether the filter that matched captures the key.
+  let hasKey: Bool
+  /// The line up to where the key from the payload, or else the event time, begins.
+  let lineStart: [UInt8]
+  /// What stands between the event time and the data.
+  let lineMiddle: [UInt8]
+
+  init(hasKey: Bool, lineStart: [UInt8], lineMiddle: [UInt8]) {
+    self.hasKey = hasKey
+    self.lineStart = lineStart
+    self.lineMiddle = lineMiddle
+  }
+}
+
+/// Finds the first filter of a pipeline that matches a topic, and remembers the answer: a gateway hears
+/// the same topics again and again.
+struct TopicRouter: Sendable {
+  /// Topics as MQTT compares them, byte for byte; `String ==` would take two spellings of one accented
+  /// letter for the same.
+  private struct Topic: Hashable, Sendable {
+    let text: String
+
+    static func == (a: Topic, b: Topic) -> Bool { a.text.utf8.elementsEqual(b.text.utf8) }
+
+    func hash(into hasher: inout Hasher) {
+      let known: Void? = text.utf8.withContiguousStorageIfAvailable { bytes in
+        hasher.combine(bytes: UnsafeRawBufferPointer(bytes))
+      }
+      if known == nil { for byte in text.utf8 { hasher.combine(byte) } }
+    }
+  }
+
+  private enum Answer: Sendable {
+    case route(Route)
+    case unmatched
+  }
+
+  /// Topics remembered at most. Beyond that the memory starts anew: whoever publishes under ever new
+  /// topics must not make it grow.
+  static let capacity = 4_096
+
+  private let filters: [TopicFilter]
+  private let key: String?
+  private var known: [Topic: Answer] = [:]
+
+  init(filters: [TopicFilter], key: String?) {
+    self.filters = filters
+    self.key = key
+  }
+
+  /// Nil where no filter matches.
+  mutating func route(_ topic: String) -> Route? {
+    if let answer = known[Topic(text: topic)] {
+      if case .route(let route) = answer { return route }
+      return nil
+    }
+    let route = resolve(topic)
+    if known.count >= TopicRouter.capacity { known.removeAll(keepingCapacity: true) }
+    known[Topic(text: topic)] = route.map { .route($0) } ?? .unmatched
+    return route
+  }
+
+  func matches(_ topic: String) -> Bool { filters.contains { $0.matches(topic) } }
+
+  private func resolve(_ topic: String) -> Route? {
+    for filter in filters {
+      guard let captures = filter.captures(topic) else { continue }
+      let named = captures.first { $0.name == key }
+      var start = Array("{".utf8)
+      if key != nil { start += Array(#""key":""#.utf8) }
+      if let named { start += JSONText.escape(named.value) + Array(#"","time":""#.utf8) }
+      if key == nil { start += Array(#""time":""#.utf8) }
+
+      // Names of captures are plain ASCII and need no escapes.
+      let others = captures.filter { $0.name != key }.map {
+        Array("\"\($0.name)\":\"".utf8) + JSONText.escape($0.value) + Array("\"".utf8)
+      }
+      var middle = Array("\"".utf8)
+      if !others.isEmpty {
+        middle += Array(#","captures":{"#.utf8) + Array(others.joined(separator: Array(",".utf8)))
+        middle += Array("}".utf8)
+      }
+      middle += Array(#","data":"#.utf8)
+      return Route(hasKey: named != nil, lineStart: start, lineMiddle: middle)
+    }
+    return nil
+  }
+}

@@ -1,0 +1,86 @@
+package import Telemetry
+
+/// The books of every pipeline at one moment, read from the files, so that it works beside a running
+/// daemon and without one.
+package struct Audit: Sendable, Hashable {
+  package struct Entry: Sendable, Hashable {
+    package var pipeline: String
+    package var active: Bool
+    package var ledger: Ledger
+  }
+
+  package var entries: [Entry]
+  package var faults: [StateStore.Fault]
+  package var balances: Bool { entries.allSatisfy(\.ledger.balances) }
+
+  /// Takes the snapshot of state.db first and of log.db second, so that what the pipelines have read
+  /// is in the log's snapshot for certain; what came after the cut counts on both sides.
+  ///
+  /// Retention may delete, between the two, blocks that the older checkpoint still counts as waiting.
+  /// That is seen by the first offset left, and the cut is taken again.
+  package static func take(directory: String) throws(SpoolError) -> Audit {
+    let state = try Connection(path: Spool.statePath(directory), access: .readOnly)
+    try Schema.verify(
+      state, application: StateSchema.applicationID, version: Int64(StateSchema.steps.count))
+    let log = try LogReader(path: Spool.logPath(directory))
+    defer { state.close() }
+    var attempts = 0
+    while true {
+      attempts += 1
+      let audit = try state.transaction(.deferred) { () throws(SpoolError) in
+        let rows = try PipelineRow.all(in: state)
+        let faults = try Audit.faults(in: state)
+        var entries: [Entry] = []
+        for row in rows { entries.append(try Audit.entry(row, in: state)) }
+        return try log.snapshot { () throws(SpoolError) in
+          let start = try log.start()
+          let end = try log.end()
+          let overtaken = rows.contains { $0.active && $0.log == end.log && $0.checkpoint < start }
+          for index in rows.indices where rows[index].active {
+            let row = rows[index]
+            entries[index].ledger.received =
+              row.receivedBefore + (row.log == end.log ? end.received - row.receivedAt : 0)
+            entries[index].ledger.waiting =
+              row.log == end.log ? try log.waiting(from: row.checkpoint) : 0
+          }
+          return (audit: Audit(entries: entries, faults: faults), overtaken: overtaken)
+        }
+      }
+      if audit.audit.balances || !audit.overtaken || attempts == 5 { return audit.audit }
+    }
+  }
+
+  private static func entry(
+    _ row: PipelineRow, in connection: Connection
+  ) throws(SpoolError) -> Entry {
+    var ledger = Ledger()
+    ledger.received = row.receivedBefore
+    ledger.unmatched = row.unmatched
+    ledger.rejected = row.rejected
+    ledger.decoded = row.decoded
+    ledger.damaged = row.damaged
+    ledger.produced = row.produced
+    ledger.requeued = row.requeued
+    ledger.delivered = row.delivered
+    ledger.deadLetteredUpstream = row.deadLettered
+    ledger.recovered = row.recovered
+    ledger.discarded = row.discarded
+    ledger.inOutbox = try connection.integer(
+      "SELECT coalesce(sum(count), 0) FROM outbox WHERE pipeline = ?", .text(row.name)) ?? 0
+    ledger.deadLetters = try connection.integer(
+      "SELECT count(*) FROM dead_letter WHERE pipeline = ?", .text(row.name)) ?? 0
+    return Entry(pipeline: row.name, active: row.active, ledger: ledger)
+  }
+
+  private static func faults(in connection: Connection) throws(SpoolError) -> [StateStore.Fault] {
+    let row = try connection.statement("SELECT wall, kind, detail, messages FROM fault ORDER BY id")
+    defer { row.reset() }
+    var faults: [StateStore.Fault] = []
+    while try row.step() {
+      faults.append(
+        StateStore.Fault(
+          wall: row.integer(0), kind: row.text(1), detail: row.text(2), messages: row.integer(3)))
+    }
+    return faults
+  }
+}

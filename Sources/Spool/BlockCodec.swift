@@ -1,0 +1,266 @@
+internal import Compression
+internal import Telemetry
+
+// The body of a block, before compression (codec 1; all integers are LEB128 varints unless said
+// otherwise, "signed" ones zigzag-coded):
+//
+//   entries      per message: flags (1 byte: bits 0-1 QoS, bit 2 retained, bit 3 clock synchronised,
+//                bit 4 has properties), origin index, packet identifier (2 bytes, little endian, only
+//                where QoS > 0), signed monotonic nanoseconds since the message before (the first:
+//                since the block's), signed wall nanoseconds likewise, payload length
+//   properties   for each message with bit 4: count, then per property one MQTT identifier byte
+//                (MQTT 5.0, table 2-4) and its fields; strings and binary data with their length
+//   payloads     one after the other, to the end
+//
+// Codec 1 is this under zstd level 1; codec 0 is this as it is (where compression gains nothing).
+// The origins stand in a column of their own, uncompressed, so that a reader can skip a block
+// without touching its body: count, then per origin source and topic, each with its length.
+
+/// The bytes of a block's body or of its origins break the format.
+struct BlockFormatError: Error, CustomStringConvertible {
+  var description: String
+}
+
+enum BlockCodec {
+  static func encodeOrigins(_ origins: [Origin]) -> [UInt8] {
+    var out = ByteWriter()
+    out.varint(UInt64(origins.count))
+    for origin in origins {
+      out.string(origin.source)
+      out.string(origin.topic)
+    }
+    return out.bytes
+  }
+
+  static func decodeOrigins(_ bytes: [UInt8]) throws(BlockFormatError) -> [Origin] {
+    var reader = ByteReader(bytes)
+    let count = try reader.count(atMost: bytes.count)
+    var origins: [Origin] = []
+    origins.reserveCapacity(count)
+    for _ in 0..<count {
+      origins.append(Origin(source: try reader.string(), topic: try reader.string()))
+    }
+    guard reader.isAtEnd else { throw BlockFormatError(description: "bytes after the last origin") }
+    return origins
+  }
+
+  static func encodeBody(_ group: MessageGroup) -> [UInt8] {
+    var out = ByteWriter()
+    out.bytes.reserveCapacity(group.payloads.count + group.count * 12)
+    guard let first = group.entries.first else { return [] }
+    var monotonic = first.monotonic
+    var wall = first.wall
+    for (index, entry) in group.entries.enumerated() {
+      var flags = entry.qos.rawValue
+      if entry.retained { flags |= 4 }
+      if entry.quality == .synchronised { flags |= 8 }
+      if group.properties[index] != nil { flags |= 16 }
+      out.bytes.append(flags)
+      out.varint(UInt64(entry.origin))
+      if entry.qos != .atMostOnce {
+        out.bytes.append(UInt8(truncatingIfNeeded: entry.packetID))
+        out.bytes.append(UInt8(truncatingIfNeeded: entry.packetID >> 8))
+      }
+      out.signed(entry.monotonic &- monotonic)
+      out.signed(entry.wall &- wall)
+      out.varint(UInt64(entry.payloadEnd - entry.payloadStart))
+      monotonic = entry.monotonic
+      wall = entry.wall
+    }
+    if !group.properties.isEmpty {
+      for index in group.entries.indices {
+        if let properties = group.properties[index] { out.properties(properties) }
+      }
+    }
+    out.bytes.append(contentsOf: group.payloads)
+    return out.bytes
+  }
+
+  static func decodeBody(
+    _ bytes: [UInt8], count: Int, boot: BootID, monotonic: Int64, wall: Int64, origins: [Origin]
+  ) throws(BlockFormatError) -> MessageGroup {
+    var reader = ByteReader(bytes)
+    var entries: [(flags: UInt8, origin: Int, packetID: UInt16, monotonic: Int64, wall: Int64, length: Int)] = []
+    guard count <= bytes.count else { throw BlockFormatError(description: "more messages than bytes") }
+    entries.reserveCapacity(count)
+    var monotonic = monotonic
+    var wall = wall
+    for _ in 0..<count {
+      let flags = try reader.byte()
+      guard flags & 0b1110_0000 == 0, flags & 3 != 3 else {
+        throw BlockFormatError(description: "unknown flags \(flags) at byte \(reader.position - 1)")
+      }
+      let origin = try reader.count(atMost: Int.max)
+      guard origins.indices.contains(origin) else {
+        throw BlockFormatError(description: "origin \(origin) of \(origins.count)")
+      }
+      var packetID: UInt16 = 0
+      if flags & 3 != 0 {
+        packetID = UInt16(try reader.byte())
+        packetID |= UInt16(try reader.byte()) << 8
+      }
+      monotonic &+= try reader.signed()
+      wall &+= try reader.signed()
+      entries.append((flags, origin, packetID, monotonic, wall, try reader.count(atMost: bytes.count)))
+    }
+    var properties: [Int: [MessageProperty]] = [:]
+    for (index, entry) in entries.enumerated() where entry.flags & 16 != 0 {
+      properties[index] = try reader.properties()
+    }
+    var group = MessageGroup(boot: boot)
+    let indices = origins.map { group.index(of: $0) }
+    guard Set(indices).count == origins.count else {
+      throw BlockFormatError(description: "an origin stands twice")
+    }
+    for (index, entry) in entries.enumerated() {
+      let payload = try reader.range(entry.length)
+      bytes.withUnsafeBytes { buffer in
+        group.append(
+          origin: indices[entry.origin], payload: UnsafeRawBufferPointer(rebasing: buffer[payload]),
+          qos: QoS(rawValue: entry.flags & 3) ?? .atMostOnce, retained: entry.flags & 4 != 0,
+          packetID: entry.packetID, properties: properties[index] ?? [],
+          monotonic: entry.monotonic, wall: entry.wall,
+          quality: entry.flags & 8 != 0 ? .synchronised : .unsynchronised)
+      }
+    }
+    guard reader.isAtEnd else { throw BlockFormatError(description: "bytes after the last payload") }
+    return group
+  }
+}
+
+struct ByteWriter {
+  var bytes: [UInt8] = []
+
+  mutating func varint(_ value: UInt64) {
+    var value = value
+    while value >= 0x80 {
+      bytes.append(UInt8(truncatingIfNeeded: value) | 0x80)
+      value >>= 7
+    }
+    bytes.append(UInt8(truncatingIfNeeded: value))
+  }
+
+  mutating func signed(_ value: Int64) {
+    varint(UInt64(bitPattern: (value << 1) ^ (value >> 63)))
+  }
+
+  mutating func blob(_ value: some Collection<UInt8>) {
+    varint(UInt64(value.count))
+    bytes.append(contentsOf: value)
+  }
+
+  mutating func string(_ value: String) { blob(value.utf8) }
+
+  mutating func properties(_ properties: [MessageProperty]) {
+    varint(UInt64(properties.count))
+    for property in properties {
+      switch property {
+      case .payloadFormatIndicator(let value):
+        bytes.append(0x01)
+        bytes.append(value)
+      case .messageExpiryInterval(let seconds):
+        bytes.append(0x02)
+        varint(UInt64(seconds))
+      case .contentType(let value):
+        bytes.append(0x03)
+        string(value)
+      case .responseTopic(let value):
+        bytes.append(0x08)
+        string(value)
+      case .correlationData(let value):
+        bytes.append(0x09)
+        blob(value)
+      case .user(let name, let value):
+        bytes.append(0x26)
+        string(name)
+        string(value)
+      }
+    }
+  }
+}
+
+/// Reads what ``ByteWriter`` writes and trusts none of it: every read is bounded, every failure an
+/// error with its place.
+struct ByteReader {
+  private let bytes: [UInt8]
+  private(set) var position = 0
+
+  init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+  var isAtEnd: Bool { position == bytes.count }
+
+  private func cut() -> BlockFormatError {
+    BlockFormatError(description: "ends at byte \(bytes.count), where more was expected")
+  }
+
+  mutating func byte() throws(BlockFormatError) -> UInt8 {
+    guard position < bytes.count else { throw cut() }
+    defer { position += 1 }
+    return bytes[position]
+  }
+
+  mutating func varint() throws(BlockFormatError) -> UInt64 {
+    var value: UInt64 = 0
+    for shift in stride(from: UInt64(0), to: 70, by: 7) {
+      let byte = try byte()
+      if shift == 63, byte > 1 { break }
+      value |= UInt64(byte & 0x7F) << shift
+      if byte & 0x80 == 0 { return value }
+    }
+    throw BlockFormatError(description: "an integer of more than 64 bits before byte \(position)")
+  }
+
+  mutating func signed() throws(BlockFormatError) -> Int64 {
+    let value = try varint()
+    return Int64(bitPattern: value >> 1) ^ -Int64(bitPattern: value & 1)
+  }
+
+  mutating func count(atMost limit: Int) throws(BlockFormatError) -> Int {
+    let value = try varint()
+    guard value <= UInt64(limit) else {
+      throw BlockFormatError(description: "a count of \(value) before byte \(position)")
+    }
+    return Int(value)
+  }
+
+  mutating func range(_ count: Int) throws(BlockFormatError) -> Range<Int> {
+    guard count <= bytes.count - position else { throw cut() }
+    defer { position += count }
+    return position..<(position + count)
+  }
+
+  mutating func blob() throws(BlockFormatError) -> [UInt8] {
+    let count = try count(atMost: bytes.count)
+    return Array(bytes[try range(count)])
+  }
+
+  mutating func string() throws(BlockFormatError) -> String {
+    guard let string = String(validating: try blob(), as: UTF8.self) else {
+      throw BlockFormatError(description: "a text before byte \(position) is not UTF-8")
+    }
+    return string
+  }
+
+  mutating func properties() throws(BlockFormatError) -> [MessageProperty] {
+    let count = try count(atMost: bytes.count)
+    var properties: [MessageProperty] = []
+    for _ in 0..<count {
+      switch try byte() {
+      case 0x01: properties.append(.payloadFormatIndicator(try byte()))
+      case 0x02:
+        let seconds = try varint()
+        guard let seconds = UInt32(exactly: seconds) else {
+          throw BlockFormatError(description: "an expiry of \(seconds) seconds")
+        }
+        properties.append(.messageExpiryInterval(seconds))
+      case 0x03: properties.append(.contentType(try string()))
+      case 0x08: properties.append(.responseTopic(try string()))
+      case 0x09: properties.append(.correlationData(try blob()))
+      case 0x26: properties.append(.user(name: try string(), value: try string()))
+      case let unknown:
+        throw BlockFormatError(description: "unknown property \(unknown) before byte \(position)")
+      }
+    }
+    return properties
+  }
+}

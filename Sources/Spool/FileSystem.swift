@@ -1,0 +1,101 @@
+internal import Glibc
+
+/// The few calls on files that the spool needs beside SQLite.
+enum FileSystem {
+  /// Bytes; 0 when there is no such file.
+  static func size(_ path: String) -> Int64 {
+    var info = stat()
+    return stat(path, &info) == 0 ? Int64(info.st_size) : 0
+  }
+
+  static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+
+  /// Device and inode as one text; nil when there is no such file.
+  static func identity(_ path: String) -> String? {
+    var info = stat()
+    return stat(path, &info) == 0 ? "\(info.st_dev):\(info.st_ino)" : nil
+  }
+
+  /// Bytes that an unprivileged process may still write on the file system of `path`.
+  static func free(_ path: String) throws(SpoolError) -> Int64 {
+    var info = statvfs()
+    guard statvfs(path, &info) == 0 else { throw failure("ask for the free space of", path) }
+    return Int64(info.f_bavail) * Int64(info.f_frsize)
+  }
+
+  /// The error of the last call, with its place.
+  static func failure(_ operation: String, _ path: String) -> SpoolError {
+    let code = errno
+    let kind: SpoolError.Kind =
+      switch code {
+      case ENOSPC, EDQUOT, EFBIG: .full
+      case EIO: .io
+      default: .unavailable
+      }
+    return SpoolError(
+      kind: kind, operation: operation, path: path, cause: String(cString: strerror(code)),
+      hint: kind.hint)
+  }
+
+  static func makeDirectory(_ path: String) throws(SpoolError) {
+    guard mkdir(path, 0o750) == 0 || errno == EEXIST else { throw failure("create", path) }
+    var info = stat()
+    guard stat(path, &info) == 0, info.st_mode & S_IFMT == S_IFDIR else {
+      throw SpoolError(
+        kind: .unavailable, operation: "create", path: path, cause: "it is there and no folder",
+        hint: nil)
+    }
+  }
+
+  static func read(_ path: String) throws(SpoolError) -> [UInt8] {
+    let file = open(path, O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { throw failure("read", path) }
+    defer { Glibc.close(file) }
+    var bytes: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 65_536)
+    while true {
+      let count = Glibc.read(file, &chunk, chunk.count)
+      if count < 0, errno == EINTR { continue }
+      guard count >= 0 else { throw failure("read", path) }
+      if count == 0 { return bytes }
+      bytes.append(contentsOf: chunk[..<count])
+    }
+  }
+
+  /// Replaces a file so that after a power cut either the old or the new content stands whole.
+  static func replace(_ path: String, with bytes: [UInt8]) throws(SpoolError) {
+    let temporary = path + ".new"
+    let file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o640)
+    guard file >= 0 else { throw failure("write", temporary) }
+    var written = 0
+    while written < bytes.count {
+      let count = bytes.withUnsafeBytes { buffer in
+        Glibc.write(file, buffer.baseAddress?.advanced(by: written), buffer.count - written)
+      }
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else {
+        let error = failure("write", temporary)
+        Glibc.close(file)
+        unlink(temporary)
+        throw error
+      }
+      written += count
+    }
+    guard fsync(file) == 0 else {
+      let error = failure("sync", temporary)
+      Glibc.close(file)
+      throw error
+    }
+    Glibc.close(file)
+    guard rename(temporary, path) == 0 else { throw failure("rename", temporary) }
+    try syncDirectory(of: path)
+  }
+
+  static func syncDirectory(of path: String) throws(SpoolError) {
+    let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+    let file = open(directory.isEmpty ? "/" : directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard file >= 0 else { throw failure("open", directory) }
+    defer { Glibc.close(file) }
+    guard fsync(file) == 0 else { throw failure("sync", directory) }
+  }
+}

@@ -1,0 +1,281 @@
+internal import Compression
+package import Telemetry
+
+// log.db: the raw log. Only the intake writes it. Format version 1 (`user_version`).
+//
+//   log     one row: id (16 hex digits, drawn when the file was made), received and received_bytes
+//           (counters, committed with each block; never set from anything else), next (the offset
+//           that the next message gets)
+//   block   first       offset of its first message, the row id
+//           count       messages; offsets are dense, so the block ends before first + count
+//           bytes       payload bytes
+//           boot        16 bytes, the boot during which every message of the block was received
+//           monotonic, wall, quality                  the moment of the first message
+//           last_monotonic, last_wall, last_quality   the moment of the last
+//           raw         bytes of the body before compression
+//           codec       0 stored, 1 zstd (BlockCodec.swift tells the body's format)
+//           checksum    CRC-32 over the numbers above as decimal text joined by commas, the boot,
+//                       the origins and the body as stored
+//           origins     the distinct (source, topic) pairs, so that readers skip without the body
+//           body
+//
+// Invariants:
+//   1. A block and the counters it adds to are one transaction, fsynced before append returns.
+//   2. Blocks do not overlap; `next` is the end of the last block ever written, also after retention
+//      has deleted it. A gap between two blocks is a booked fault, never an accident.
+//   3. Packet identifiers of QoS 1 messages stand in the body: the in-doubt set of a session is
+//      derived from the last blocks, which retention therefore keeps (`LogStore.inDoubtBlocks`).
+//   4. A block that fails its checksum is never half used: its messages are booked as damaged.
+
+/// The writer of the raw log.
+package final class LogStore: Sendable {
+  static let applicationID: Int64 = 0x4642_4C47  // "FBLG"
+  static let formatVersion: Int64 = 1
+  /// The last blocks are kept whatever their age, because the in-doubt set of a broker session is
+  /// read from them. A block holds at least one message and a session has at most 65,535 on the way,
+  /// but groups hold hundreds: 256 blocks are a megabyte or two.
+  static let inDoubtBlocks: Int64 = 256
+
+  /// What stands at the end of the log.
+  package struct End: Sendable, Hashable {
+    package var log: LogID
+    package var next: Offset
+    /// Messages that this log ever took.
+    package var received: Int64
+  }
+
+  private struct Writer {
+    // Nil while the store waits for ``reopen()`` after a failure.
+    var connection: Connection?
+    let compressor: Zstd.Compressor
+  }
+
+  package let path: String
+  package let id: LogID
+  private let writer: Locked<Writer>
+
+  /// Opens the log, or begins one.
+  /// - Parameters:
+  ///   - birth: the identity and the first offset of a log that has to be begun.
+  /// - Throws: ``SpoolError/Kind/damaged`` when the file must be set aside,
+  ///   ``SpoolError/Kind/newer`` when a newer version wrote it.
+  package init(path: String, birth: (id: LogID, next: Offset)) throws(SpoolError) {
+    let connection = try LogStore.open(path, birth: birth)
+    guard let id = try connection.text("SELECT id FROM log") else {
+      throw SpoolError(
+        kind: .damaged, operation: "open", path: path, cause: "the row that names the log is missing",
+        hint: SpoolError.Kind.damaged.hint)
+    }
+    self.path = path
+    self.id = LogID(rawValue: id)
+    writer = Locked(Writer(connection: connection, compressor: try LogStore.makeCompressor(path)))
+  }
+
+  private static func makeCompressor(_ path: String) throws(SpoolError) -> Zstd.Compressor {
+    do {
+      return try Zstd.Compressor(level: 1)
+    } catch {
+      throw SpoolError(
+        kind: .misuse, operation: "start the compressor for", path: path, cause: "\(error)", hint: nil)
+    }
+  }
+
+  private static func open(
+    _ path: String, birth: (id: LogID, next: Offset)?
+  ) throws(SpoolError) -> Connection {
+    let connection = try Connection(
+      path: path, access: .readWrite(.everyCommit), create: birth != nil)
+    if let birth, try connection.integer("SELECT count(*) FROM sqlite_master") == 0 {
+      try connection.transaction(.immediate) { () throws(SpoolError) in
+        try connection.execute(
+          """
+          PRAGMA application_id = \(applicationID);
+          PRAGMA user_version = \(formatVersion);
+          CREATE TABLE log(
+            id TEXT NOT NULL, received INTEGER NOT NULL, received_bytes INTEGER NOT NULL,
+            next INTEGER NOT NULL) STRICT;
+          CREATE TABLE block(
+            first INTEGER PRIMARY KEY, count INTEGER NOT NULL, bytes INTEGER NOT NULL,
+            boot BLOB NOT NULL, monotonic INTEGER NOT NULL, wall INTEGER NOT NULL,
+            quality INTEGER NOT NULL, last_monotonic INTEGER NOT NULL, last_wall INTEGER NOT NULL,
+            last_quality INTEGER NOT NULL, raw INTEGER NOT NULL, codec INTEGER NOT NULL,
+            checksum INTEGER NOT NULL, origins BLOB NOT NULL, body BLOB NOT NULL) STRICT;
+          """)
+        try connection.run(
+          "INSERT INTO log VALUES(?, 0, 0, ?)", .text(birth.id.rawValue),
+          .integer(birth.next.rawValue))
+      }
+    }
+    try Schema.verify(connection, application: applicationID, version: formatVersion)
+    return connection
+  }
+
+  /// Runs `body` with the open connection.
+  func withConnection<R>(
+    _ body: (Connection, Zstd.Compressor) throws(SpoolError) -> R
+  ) throws(SpoolError) -> R {
+    try writer.withLock { writer throws(SpoolError) in
+      guard let connection = writer.connection else {
+        throw SpoolError(
+          kind: .unavailable, operation: "use", path: path,
+          cause: "the log is closed after a failure", hint: "it is reopened by itself")
+      }
+      return try body(connection, writer.compressor)
+    }
+  }
+
+  /// Commits a group as one block; on return it is fsynced.
+  ///
+  /// After an error of kind `io` or `full` nothing is known of what the disk holds: the handle is
+  /// closed and stays so until ``reopen()``, and the same commit is never tried again on it.
+  /// - Returns: the offset of the group's first message.
+  @discardableResult
+  package func append(_ group: MessageGroup) throws(SpoolError) -> Offset {
+    guard let first = group.entries.first, let last = group.entries.last else { return try end().next }
+    let origins = BlockCodec.encodeOrigins(group.origins)
+    let raw = BlockCodec.encodeBody(group)
+    return try writer.withLock { writer throws(SpoolError) in
+      guard let connection = writer.connection else {
+        throw SpoolError(
+          kind: .unavailable, operation: "append to", path: path,
+          cause: "the log is closed after a failure", hint: "it is reopened by itself")
+      }
+      let compressed = try? writer.compressor.compress(raw)
+      let stored: (codec: BlockRow.Codec, body: [UInt8]) =
+        if let compressed, compressed.count < raw.count { (.zstd, compressed) } else { (.none, raw) }
+      do throws(SpoolError) {
+        return try connection.transaction(.immediate) { () throws(SpoolError) in
+          guard let next = try connection.integer("SELECT next FROM log") else {
+            throw SpoolError(
+              kind: .damaged, operation: "append to", path: path,
+              cause: "the row that names the log is missing", hint: nil)
+          }
+          var row = BlockRow(
+            first: next, count: Int64(group.count), bytes: Int64(group.payloads.count),
+            boot: group.boot, monotonic: first.monotonic, wall: first.wall, quality: first.quality,
+            lastMonotonic: last.monotonic, lastWall: last.wall, lastQuality: last.quality,
+            raw: Int64(raw.count), codec: stored.codec.rawValue, checksum: 0, origins: origins,
+            body: stored.body)
+          row.checksum = row.computedChecksum
+          try row.insert(into: connection)
+          try connection.run(
+            "UPDATE log SET received = received + ?, received_bytes = received_bytes + ?, next = ?",
+            .integer(row.count), .integer(row.bytes), .integer(next + row.count))
+          return Offset(next)
+        }
+      } catch {
+        writer.connection?.close()
+        writer.connection = nil
+        throw error
+      }
+    }
+  }
+
+  /// Opens the log anew after a failure and verifies it: the last block must be whole, and what the
+  /// write-ahead log holds must reach the database file under an fsync.
+  package func reopen() throws(SpoolError) {
+    try writer.withLock { writer throws(SpoolError) in
+      guard writer.connection == nil else { return }
+      let connection = try LogStore.open(path, birth: nil)
+      do throws(SpoolError) {
+        // An fsync that failed once may have left pages marked clean that never reached the disk;
+        // writing them again through a checkpoint is the only way to know.
+        let busy = try connection.integer("PRAGMA wal_checkpoint(TRUNCATE)")
+        if busy != 0 { _ = try connection.integer("PRAGMA wal_checkpoint(PASSIVE)") }
+        if let last = try BlockRow.last(in: connection) { try last.verify(path: path) }
+      } catch {
+        connection.close()
+        throw error
+      }
+      writer.connection = connection
+    }
+  }
+
+  package func end() throws(SpoolError) -> End {
+    try withConnection { connection, _ throws(SpoolError) in try LogStore.end(of: connection, id: id) }
+  }
+
+  static func end(of connection: Connection, id: LogID) throws(SpoolError) -> End {
+    let statement = try connection.statement("SELECT next, received FROM log")
+    defer { statement.reset() }
+    guard try statement.step() else {
+      throw SpoolError(
+        kind: .damaged, operation: "read", path: connection.path,
+        cause: "the row that names the log is missing", hint: nil)
+    }
+    return End(log: id, next: Offset(statement.integer(0)), received: statement.integer(1))
+  }
+
+  /// Messages in blocks at or beyond an offset, counted from the rows.
+  package func waiting(from offset: Offset) throws(SpoolError) -> Int64 {
+    try withConnection { connection, _ throws(SpoolError) in
+      try BlockRow.waiting(from: offset, in: connection)
+    }
+  }
+
+  /// Makes the next message's offset at least `offset`, for a log that has lost its end (see
+  /// ``Spool``): offsets that pipelines have passed are never used again.
+  package func raiseNext(to offset: Offset) throws(SpoolError) {
+    try withConnection { connection, _ throws(SpoolError) in
+      try connection.run("UPDATE log SET next = max(next, ?)", .integer(offset.rawValue))
+    }
+  }
+
+  /// Bytes in use, and those of the write-ahead log beside it.
+  package func usedBytes() throws(SpoolError) -> Int64 {
+    try withConnection { connection, _ throws(SpoolError) in try connection.usedBytes() }
+      + FileSystem.size(path + "-wal")
+  }
+
+  /// Deletes blocks that every pipeline has passed and that are older, or more, than the replay
+  /// window allows. At most `limit` blocks at a time, so that the intake never waits for long.
+  /// - Parameters:
+  ///   - passed: the lowest offset that some pipeline still has to read.
+  ///   - now: wall nanoseconds; blocks are kept while they are younger than `keepAge`.
+  ///   - keepBytes: bytes above which passed blocks go whatever their age; 0 when space is short.
+  /// - Returns: how many were deleted.
+  package func retain(
+    passed: Offset, now: Int64, keepAge: Int64, keepBytes: Int64, limit: Int = 64
+  ) throws(SpoolError) -> Int {
+    try withConnection { connection, _ throws(SpoolError) in
+      guard let newest = try connection.integer(
+        "SELECT first FROM block ORDER BY first DESC LIMIT 1 OFFSET \(LogStore.inDoubtBlocks)")
+      else { return 0 }
+      let deletable = min(newest, passed.rawValue - 1)
+      var excess = try connection.usedBytes() - keepBytes
+      var last: Int64?
+      var count = 0
+      do {
+        let rows = try connection.statement(
+          """
+          SELECT first, count, last_wall, length(body) FROM block
+          WHERE first <= ? ORDER BY first LIMIT \(limit)
+          """)
+        defer { rows.reset() }
+        try rows.bind([.integer(deletable)])
+        while try rows.step() {
+          let end = rows.integer(0) + rows.integer(1)
+          // A block from a clock that ran ahead is never old; it goes when its bytes are needed.
+          let old = now - rows.integer(2) > keepAge
+          guard end <= passed.rawValue, old || excess > 0 else { break }
+          excess -= rows.integer(3)
+          last = rows.integer(0)
+          count += 1
+        }
+      }
+      guard let last else { return 0 }
+      try connection.transaction(.immediate) { () throws(SpoolError) in
+        try connection.run("DELETE FROM block WHERE first <= ?", .integer(last))
+      }
+      try connection.run("PRAGMA incremental_vacuum(1024)")
+      return count
+    }
+  }
+
+  package func close() {
+    writer.withLock { writer in
+      writer.connection?.close()
+      writer.connection = nil
+    }
+  }
+}

@@ -1,0 +1,88 @@
+internal import Glibc
+internal import Synchronization
+
+/// How much room there is, with the hysteresis between stopping and going on.
+///
+/// Two limits, each with a mark at which taking in stops and one at which it goes on: the byte cap of
+/// the spool, and the free space of the disk. Sealing may go a little further than taking in, because
+/// a sealed block can be deleted: without that headroom a full spool could never empty itself.
+package struct SpaceGauge: Sendable, Hashable {
+  package var maximum: Int64
+  package var minimumFree: Int64
+  package private(set) var parked: String?
+
+  package init(maximum: Int64, minimumFree: Int64) {
+    self.maximum = maximum
+    self.minimumFree = minimumFree
+  }
+
+  /// Bytes of use at which taking in stops, and below which it goes on.
+  package var stop: Int64 { maximum / 100 * 95 }
+  package var resume: Int64 { maximum / 100 * 85 }
+  /// Bytes that must be free again before taking in goes on.
+  package var resumeFree: Int64 { minimumFree + max(minimumFree / 10, 4 << 20) }
+
+  /// Takes a reading. Afterwards ``parked`` tells why nothing may be taken in, or is nil.
+  package mutating func update(used: Int64, free: Int64) {
+    if parked == nil {
+      if used >= stop {
+        parked = "the spool holds \(used) of \(maximum) bytes"
+      } else if free < minimumFree {
+        parked = "the disk has \(free) bytes free, \(minimumFree) are to be kept"
+      }
+    } else if used < resume, free >= resumeFree {
+      parked = nil
+    }
+  }
+
+  /// Whether a seal fits.
+  package func maySeal(used: Int64, free: Int64) -> Bool {
+    used < maximum && free >= minimumFree / 2
+  }
+
+  /// Whether messages that every pipeline has passed should go before their time.
+  package func isShort(used: Int64, free: Int64) -> Bool {
+    used >= maximum / 100 * 80 || free < minimumFree + (minimumFree / 4)
+  }
+}
+
+/// The gauge with its last readings, shared by intake, pipelines and retention.
+package final class Space: Sendable {
+  private struct Reading: Sendable {
+    var gauge: SpaceGauge
+    var used: Int64 = 0
+    var free: Int64 = .max
+  }
+
+  private let reading: Mutex<Reading>
+  private let directory: String
+
+  init(_ settings: SpoolSettings) {
+    directory = settings.directory
+    reading = Mutex(
+      Reading(
+        gauge: SpaceGauge(maximum: settings.maximumBytes, minimumFree: settings.minimumFree)))
+  }
+
+  /// Takes a new reading; `used` is what both databases use.
+  package func update(used: Int64) throws(SpoolError) {
+    let free = try FileSystem.free(directory)
+    reading.withLock { reading in
+      reading.used = used
+      reading.free = free
+      reading.gauge.update(used: used, free: free)
+    }
+  }
+
+  /// Nil: there is room. Otherwise why not.
+  package var parked: String? { reading.withLock { $0.gauge.parked } }
+  package var maySeal: Bool {
+    reading.withLock { $0.gauge.maySeal(used: $0.used, free: $0.free) }
+  }
+  package var isShort: Bool {
+    reading.withLock { $0.gauge.isShort(used: $0.used, free: $0.free) }
+  }
+  package var figures: (used: Int64, free: Int64, maximum: Int64, minimumFree: Int64) {
+    reading.withLock { ($0.used, $0.free, $0.gauge.maximum, $0.gauge.minimumFree) }
+  }
+}

@@ -1,0 +1,15 @@
+/// Where the durable queue lies and how much it may take.
+package struct SpoolSettings: Sendable, Hashable {
+  /// Absolute path.
+  package var directory: String
+  /// Bytes that both databases may use together, at least 16 MiB.
+  package var maximumBytes: Int64 = 8 << 30
+  /// Bytes that are left free on the file system.
+  package var minimumFree: Int64 = 1 << 30
+  /// Nanoseconds for which raw messages are kept after every pipeline has passed them.
+  package var keepAge: Int64 = 24 * 3_600_000_000_000
+  /// Bytes of the raw log above which messages that every pipeline has passed go before their age.
+  package var keepBytes: Int64 = 1 << 30
+
+  package init(directory: String) { self.directory = directory }
+}

@@ -1,0 +1,74 @@
+// state.db: everything that pipelines and delivery know. Only they write it (and, between two of
+// their transactions, `forebay dead-letters`). Format version 1 (`user_version`).
+//
+//   instance     one row: machine (the machine id at the last start), file ("device:inode" of
+//                state.db at the last start), gateway. When one of them is another at a start, the
+//                state has been cloned, moved or restored: new epochs and new client ids are drawn
+//                before anything is sealed.
+//   session      source, client_id: who we are to each broker; filters: what the broker last
+//                acknowledged as subscribed, as JSON
+//   pipeline     one row per pipeline that ever ran:
+//                  active            0 once the configuration has dropped it and its backlog is sealed
+//                  uplink, version   those of the configuration that last ran
+//                  gateway, epoch, sequence (the next), digest (of the batch before)
+//                  log, checkpoint   how far it has read: the next offset, in which log
+//                  uncertain_until   batches that begin below this offset are possible duplicates
+//                  received_before, received_at   the book of received messages: what earlier logs
+//                                    brought, and the log's own counter when this log began for it;
+//                                    received = received_before + (log.received - received_at), and
+//                                    received_before alone once it is inactive
+//                  unmatched ... discarded   the counters of Telemetry/Ledger.swift
+//   outbox       sealed batches, oldest first by (position, line): the parts of a split batch keep
+//                their parent's position. A row goes when its batch is confirmed or set aside.
+//   dead_letter  what was refused, with its bytes; requested = 1: to be run through the pipeline again
+//   fault        what went wrong with the store itself, in words, with the messages it cost
+//
+// Invariants:
+//   1. Batches, dead letters, ledger, checkpoint, sequence and digest advance in one transaction,
+//      fsynced before `seal` returns. The checkpoint stops before the first record of an open batch.
+//   2. Sequences are dense per gateway, pipeline and epoch; the outbox holds each identity once.
+//   3. `confirm` deletes rows and adds to `delivered` in one transaction, which need not be fsynced:
+//      losing it costs a retry that the receiver recognises.
+//   4. The three equations of Telemetry/Ledger.swift hold after every transaction.
+
+enum StateSchema {
+  static let applicationID: Int64 = 0x4642_5354  // "FBST"
+
+  /// `steps[n]` leads from format n to n + 1.
+  static let steps = [
+    """
+    CREATE TABLE instance(machine TEXT NOT NULL, file TEXT NOT NULL, gateway TEXT NOT NULL) STRICT;
+    CREATE TABLE session(
+      source TEXT PRIMARY KEY, client_id TEXT NOT NULL, filters TEXT NOT NULL) STRICT;
+    CREATE TABLE pipeline(
+      name TEXT PRIMARY KEY, active INTEGER NOT NULL, uplink TEXT NOT NULL, version TEXT NOT NULL,
+      gateway TEXT NOT NULL, epoch TEXT NOT NULL, sequence INTEGER NOT NULL, digest BLOB NOT NULL,
+      log TEXT NOT NULL, checkpoint INTEGER NOT NULL, uncertain_until INTEGER NOT NULL,
+      received_before INTEGER NOT NULL, received_at INTEGER NOT NULL,
+      unmatched INTEGER NOT NULL DEFAULT 0, rejected INTEGER NOT NULL DEFAULT 0,
+      decoded INTEGER NOT NULL DEFAULT 0, damaged INTEGER NOT NULL DEFAULT 0,
+      produced INTEGER NOT NULL DEFAULT 0, requeued INTEGER NOT NULL DEFAULT 0,
+      delivered INTEGER NOT NULL DEFAULT 0, dead_lettered INTEGER NOT NULL DEFAULT 0,
+      recovered INTEGER NOT NULL DEFAULT 0, discarded INTEGER NOT NULL DEFAULT 0) STRICT;
+    CREATE TABLE outbox(
+      id INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER NOT NULL, line INTEGER NOT NULL,
+      pipeline TEXT NOT NULL, identity TEXT NOT NULL UNIQUE, version TEXT NOT NULL,
+      log TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, count INTEGER NOT NULL,
+      encoding TEXT NOT NULL, compression TEXT NOT NULL, length INTEGER NOT NULL,
+      digest BLOB NOT NULL, previous BLOB NOT NULL, parent TEXT, uncertain INTEGER NOT NULL,
+      boot BLOB NOT NULL, monotonic INTEGER NOT NULL, wall INTEGER NOT NULL,
+      quality INTEGER NOT NULL, body BLOB NOT NULL) STRICT;
+    CREATE UNIQUE INDEX outbox_order ON outbox(pipeline, position, line);
+    CREATE TABLE dead_letter(
+      id INTEGER PRIMARY KEY AUTOINCREMENT, pipeline TEXT NOT NULL, stage TEXT NOT NULL,
+      rule TEXT NOT NULL, reason TEXT NOT NULL, source TEXT NOT NULL, topic TEXT NOT NULL,
+      log TEXT NOT NULL, offset INTEGER NOT NULL, boot BLOB NOT NULL, monotonic INTEGER NOT NULL,
+      wall INTEGER NOT NULL, quality INTEGER NOT NULL, requested INTEGER NOT NULL DEFAULT 0,
+      attempts INTEGER NOT NULL DEFAULT 0, payload BLOB NOT NULL) STRICT;
+    CREATE INDEX dead_letter_requested ON dead_letter(pipeline, id) WHERE requested = 1;
+    CREATE TABLE fault(
+      id INTEGER PRIMARY KEY, wall INTEGER NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL,
+      messages INTEGER NOT NULL) STRICT;
+    """
+  ]
+}

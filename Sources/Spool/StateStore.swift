@@ -1,0 +1,208 @@
+/// The writer of state.db (StateSchema.swift tells its format and invariants).
+package final class StateStore: Sendable {
+  private struct Connections {
+    /// Seals, splits and dead letters: fsynced. Nil after a failure, until ``reopen()``.
+    var durable: Connection?
+    /// Confirmations: not fsynced of themselves.
+    var relaxed: Connection?
+  }
+
+  package let path: String
+  private let connections: Locked<Connections>
+  /// Outbox reads have a connection of their own, so that a long seal does not hold up delivery.
+  private let reader: Locked<Connection?>
+
+  /// Opens the state, or begins one, and brings its format forward.
+  package init(path: String) throws(SpoolError) {
+    self.path = path
+    let opened = try StateStore.open(path, create: true)
+    connections = Locked(Connections(durable: opened.durable, relaxed: opened.relaxed))
+    reader = Locked(try Connection(path: path, access: .readOnly))
+  }
+
+  private static func open(
+    _ path: String, create: Bool
+  ) throws(SpoolError) -> (durable: Connection, relaxed: Connection) {
+    let durable = try Connection(path: path, access: .readWrite(.everyCommit), create: create)
+    try Schema.migrate(
+      durable, application: StateSchema.applicationID, steps: StateSchema.steps)
+    return (durable, try Connection(path: path, access: .readWrite(.eventually)))
+  }
+
+  enum Effort {
+    case durable
+    case relaxed
+  }
+
+  /// Runs `body` as one transaction. After an error of the disk the connections are closed and stay
+  /// so until ``reopen()``: what the commit did is unknown, and it is never tried again as it was.
+  func write<R>(
+    _ effort: Effort = .durable, _ body: (Connection) throws(SpoolError) -> R
+  ) throws(SpoolError) -> R {
+    try connections.withLock { connections throws(SpoolError) in
+      guard
+        let connection = effort == .durable ? connections.durable : connections.relaxed
+      else {
+        throw SpoolError(
+          kind: .unavailable, operation: "use", path: path,
+          cause: "the state is closed after a failure", hint: "it is reopened by itself")
+      }
+      do throws(SpoolError) {
+        return try connection.transaction(.immediate) { () throws(SpoolError) in
+          try body(connection)
+        }
+      } catch {
+        if error.kind == .io || error.kind == .full {
+          connections.durable?.close()
+          connections.relaxed?.close()
+          connections.durable = nil
+          connections.relaxed = nil
+        }
+        throw error
+      }
+    }
+  }
+
+  func read<R>(_ body: (Connection) throws(SpoolError) -> R) throws(SpoolError) -> R {
+    try reader.withLock { connection throws(SpoolError) in
+      guard let connection else {
+        throw SpoolError(
+          kind: .unavailable, operation: "read", path: path, cause: "the state is closed", hint: nil)
+      }
+      return try connection.transaction(.deferred) { () throws(SpoolError) in
+        try body(connection)
+      }
+    }
+  }
+
+  /// Opens the state anew after a failure; does nothing while it is open.
+  package func reopen() throws(SpoolError) {
+    try connections.withLock { connections throws(SpoolError) in
+      guard connections.durable == nil else { return }
+      let opened = try StateStore.open(path, create: false)
+      _ = try opened.durable.integer("PRAGMA wal_checkpoint(PASSIVE)")
+      connections.durable = opened.durable
+      connections.relaxed = opened.relaxed
+    }
+  }
+
+  package var isOpen: Bool {
+    connections.withLock { $0.durable != nil }
+  }
+
+  package func usedBytes() throws(SpoolError) -> Int64 {
+    try read { connection throws(SpoolError) in try connection.usedBytes() }
+      + FileSystem.size(path + "-wal")
+  }
+
+  /// Gives pages of delivered batches back to the file system, a few at a time.
+  package func shrink() throws(SpoolError) {
+    try connections.withLock { connections throws(SpoolError) in
+      guard let connection = connections.relaxed,
+        (try connection.integer("PRAGMA freelist_count") ?? 0) > 1024
+      else { return }
+      try connection.run("PRAGMA incremental_vacuum(512)")
+    }
+  }
+
+  package func close() {
+    connections.withLock { connections in
+      connections.durable?.close()
+      connections.relaxed?.close()
+      connections.durable = nil
+      connections.relaxed = nil
+    }
+    reader.withLock { connection in
+      connection?.close()
+      connection = nil
+    }
+  }
+
+  // MARK: Faults
+
+  package struct Fault: Sendable, Hashable {
+    /// Wall nanoseconds.
+    package var wall: Int64
+    package var kind: String
+    package var detail: String
+    package var messages: Int64
+  }
+
+  static func book(_ fault: Fault, in connection: Connection) throws(SpoolError) {
+    try connection.run(
+      "INSERT INTO fault(wall, kind, detail, messages) VALUES(?, ?, ?, ?)", .integer(fault.wall),
+      .text(fault.kind), .text(fault.detail), .integer(fault.messages))
+    // A fault that repeats must not fill the disk.
+    try connection.run("DELETE FROM fault WHERE id <= (SELECT max(id) FROM fault) - 1000")
+  }
+
+  package func book(_ fault: Fault) throws(SpoolError) {
+    try write { connection throws(SpoolError) in try StateStore.book(fault, in: connection) }
+  }
+
+  package func faults() throws(SpoolError) -> [Fault] {
+    try read { connection throws(SpoolError) in
+      let row = try connection.statement("SELECT wall, kind, detail, messages FROM fault ORDER BY id")
+      defer { row.reset() }
+      var faults: [Fault] = []
+      while try row.step() {
+        faults.append(
+          Fault(wall: row.integer(0), kind: row.text(1), detail: row.text(2), messages: row.integer(3)))
+      }
+      return faults
+    }
+  }
+
+  // MARK: Sessions
+
+  /// The client id of a broker session: drawn when the source is first seen and kept.
+  package func clientID(
+    source: String, drawing draw: () -> String
+  ) throws(SpoolError) -> String {
+    try write { connection throws(SpoolError) in
+      let row = try connection.statement("SELECT client_id FROM session WHERE source = ?")
+      defer { row.reset() }
+      try row.bind([.text(source)])
+      if try row.step() { return row.text(0) }
+      let drawn = draw()
+      try connection.run(
+        "INSERT INTO session VALUES(?, ?, '{}')", .text(source), .text(drawn))
+      return drawn
+    }
+  }
+
+  /// What the broker last acknowledged as subscribed, as the caller wrote it.
+  package func subscriptions(source: String) throws(SpoolError) -> String? {
+    try read { connection throws(SpoolError) in
+      let row = try connection.statement("SELECT filters FROM session WHERE source = ?")
+      defer { row.reset() }
+      try row.bind([.text(source)])
+      return try row.step() ? row.text(0) : nil
+    }
+  }
+
+  package func setSubscriptions(_ text: String, source: String) throws(SpoolError) {
+    try write { connection throws(SpoolError) in
+      try connection.run(
+        "UPDATE session SET filters = ? WHERE source = ?", .text(text), .text(source))
+    }
+  }
+
+  package func clientIDs() throws(SpoolError) -> [String: String] {
+    try read { connection throws(SpoolError) in
+      let row = try connection.statement("SELECT source, client_id FROM session")
+      defer { row.reset() }
+      var ids: [String: String] = [:]
+      while try row.step() { ids[row.text(0)] = row.text(1) }
+      return ids
+    }
+  }
+
+  /// Keeps a client id that the mirror remembers, where none is known yet.
+  func adopt(clientID: String, source: String) throws(SpoolError) {
+    try write { connection throws(SpoolError) in
+      try connection.run(
+        "INSERT OR IGNORE INTO session VALUES(?, ?, '{}')", .text(source), .text(clientID))
+    }
+  }
+}

@@ -1,0 +1,86 @@
+/// How far a pipeline has read, and the state that goes with it.
+package struct PipelineState: Sendable, Hashable {
+  package var gateway: String
+  package var epoch: Epoch
+  /// The sequence that the next batch gets.
+  package var nextSequence: Int64
+  /// The digest of the batch before; ``Digest/zero`` before the first.
+  package var previousDigest: Digest
+  /// The log that the offsets belong to.
+  package var log: LogID
+  /// The next offset to read.
+  package var checkpoint: Offset
+  /// Batches that begin below this offset may have been delivered under another identity; nil when
+  /// there is no doubt.
+  package var possibleDuplicateUntil: Offset?
+
+  package init(
+    gateway: String, epoch: Epoch, nextSequence: Int64, previousDigest: Digest, log: LogID,
+    checkpoint: Offset, possibleDuplicateUntil: Offset? = nil
+  ) {
+    self.gateway = gateway
+    self.epoch = epoch
+    self.nextSequence = nextSequence
+    self.previousDigest = previousDigest
+    self.log = log
+    self.checkpoint = checkpoint
+    self.possibleDuplicateUntil = possibleDuplicateUntil
+  }
+}
+
+/// A rejection as it is kept, with its permanent number.
+package struct DeadLetter: Sendable, Hashable {
+  package var id: Int64
+  package var rejection: Rejection
+
+  package init(id: Int64, rejection: Rejection) {
+    self.id = id
+    self.rejection = rejection
+  }
+}
+
+/// What a pipeline commits in one transaction: everything decided up to the last batch boundary.
+/// The counters are what has been added since the seal before.
+package struct Seal: Sendable, Hashable {
+  /// A dead letter that was run again and refused again, with its new reason.
+  package struct Refusal: Sendable, Hashable {
+    package var id: Int64
+    package var rejection: Rejection
+
+    package init(id: Int64, rejection: Rejection) {
+      self.id = id
+      self.rejection = rejection
+    }
+  }
+
+  package var batches: [Batch]
+  package var rejections: [Rejection]
+  package var unmatched: Int64
+  package var decoded: Int64
+  package var rejected: Int64
+  package var damaged: Int64
+  package var produced: Int64
+  package var requeued: Int64
+  /// Dead letters whose readings are in `batches`.
+  package var resolvedDeadLetters: [Int64]
+  package var refusedAgain: [Refusal]
+  package var state: PipelineState
+
+  package init(
+    batches: [Batch] = [], rejections: [Rejection] = [], unmatched: Int64 = 0, decoded: Int64 = 0,
+    rejected: Int64 = 0, damaged: Int64 = 0, produced: Int64 = 0, requeued: Int64 = 0,
+    resolvedDeadLetters: [Int64] = [], refusedAgain: [Refusal] = [], state: PipelineState
+  ) {
+    self.batches = batches
+    self.rejections = rejections
+    self.unmatched = unmatched
+    self.decoded = decoded
+    self.rejected = rejected
+    self.damaged = damaged
+    self.produced = produced
+    self.requeued = requeued
+    self.resolvedDeadLetters = resolvedDeadLetters
+    self.refusedAgain = refusedAgain
+    self.state = state
+  }
+}
