@@ -54,6 +54,7 @@ let package = Package(
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", exact: "2.13.0"),
   ],
   targets: [
+    .systemLibrary(name: "CLinux"),
     .systemLibrary(name: "CMosquitto", providers: [.apt(["libmosquitto-dev"])]),
     .systemLibrary(name: "COpenSSL", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
@@ -74,7 +75,7 @@ let package = Package(
     .executableTarget(
       name: "forebay",
       dependencies: ["Telemetry", "Compression", "Ingest", "Spool", "Pipeline", "Delivery",
-                     "CMosquitto", "CYAML", argumentParser, logging, nioSSL] + nioFoundationFree,
+                     "CLinux", "CMosquitto", "CYAML", argumentParser, logging, nioSSL] + nioFoundationFree,
       path: "Sources/Forebay",
       swiftSettings: settings),
 

@@ -15,6 +15,9 @@ package struct OutboxPosition: Sendable, Hashable, Comparable {
     (a.place, a.line) < (b.place, b.line)
   }
 
+  /// Before every entry.
+  static let first = OutboxPosition(place: .min, line: .min)
+
   /// The last position that is before this one.
   var predecessor: OutboxPosition { OutboxPosition(place: place, line: line - 1) }
 }

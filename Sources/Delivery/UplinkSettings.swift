@@ -1,5 +1,3 @@
-package import Telemetry
-
 /// One upstream and how to deliver to it. All paths are absolute.
 package struct UplinkSettings: Sendable, Hashable {
   /// What counts as "has it" (docs/delivery-protocol.md).
@@ -65,11 +63,22 @@ package struct UplinkSettings: Sendable, Hashable {
   package var breaker = Breaker()
   /// Batches on the way at once, 1...64.
   package var concurrency: Int = 4
-  /// Wholly refused batches in a row after which a pipeline is held.
+  /// The refused single reading, with nothing accepted from its pipeline in between, at which the
+  /// pipeline is held instead of setting the reading aside; at least 2, so that one fewer readings than
+  /// this are set aside in a row (docs/delivery-protocol.md, "Refusals in a row").
   package var refusalsBeforeHold: Int = 5
 
   package init(name: String, kind: Kind) {
     self.name = name
     self.kind = kind
+  }
+
+  /// Batches that may be on the way at once: ``concurrency``, and for files one, because they share a
+  /// disk that is synced for each.
+  package var batchesAtOnce: Int {
+    switch kind {
+    case .http: min(max(1, concurrency), 64)
+    case .file: 1
+    }
   }
 }

@@ -1,5 +1,22 @@
-import ArgumentParser
-import NIOSSL
-import NIOPosix
-import NIOHTTP1
-@main struct M: AsyncParsableCommand { func run() async {} }
+internal import ArgumentParser
+
+@main
+struct Forebay: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "forebay",
+    abstract: "Takes in what devices publish over MQTT, keeps it, and delivers it upstream exactly once.",
+    discussion: """
+      EXAMPLES:
+        forebay demo                                      watch the whole way at work
+        forebay check --config /etc/forebay/forebay.yaml  what would run, or what is wrong
+        forebay run --config /etc/forebay/forebay.yaml
+        forebay status
+        forebay audit
+      """,
+    version: Version.current,
+    subcommands: [
+      RunCommand.self, CheckCommand.self, StatusCommand.self, AuditCommand.self,
+      DeadLettersCommand.self, LogCommand.self, SimulateCommand.self, ReceiveCommand.self,
+      DemoCommand.self,
+    ])
+}

@@ -1,5 +1,3 @@
-package import Telemetry
-
 /// One broker session: where to connect, as whom, and how.
 package struct SourceSettings: Sendable, Hashable {
   package enum ProtocolVersion: String, Sendable, Hashable, CaseIterable {

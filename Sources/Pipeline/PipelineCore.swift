@@ -36,7 +36,7 @@ package struct PipelineCore: Sendable {
     self.state = state
     log = state.log
     readPosition = state.checkpoint
-    router = TopicRouter(filters: settings.from, key: settings.key)
+    router = TopicRouter(settings: settings)
     decoder = ReadingDecoder(settings: settings)
     lines = LineBuffer(keeping: 2 * settings.batch.maximumBytes)
   }
@@ -57,7 +57,7 @@ package struct PipelineCore: Sendable {
   package var checkpoint: Offset { open?.start ?? readPosition }
 
   /// Whether a message of this origin could be a reading of this pipeline.
-  package func interested(in origin: Origin) -> Bool { router.matches(origin.topic) }
+  package func interested(in origin: Origin) -> Bool { router.matches(origin) }
 
   // MARK: Records
 
@@ -85,7 +85,7 @@ package struct PipelineCore: Sendable {
         if let known = routes[entry.origin] {
           route = known
         } else {
-          route = router.route(group.origins[entry.origin].topic)
+          route = router.route(group.origins[entry.origin])
           routes[entry.origin] = .some(route)
         }
         guard let route else {
@@ -141,8 +141,8 @@ package struct PipelineCore: Sendable {
     do throws(Refusal) {
       switch rejection.stage {
       case .decode:
-        guard let route = router.route(rejection.origin.topic) else {
-          throw Refusal(.unmatched, "no topic filter of the pipeline matches the message any more")
+        guard let route = router.route(rejection.origin) else {
+          throw Refusal(.unmatched, "the pipeline no longer takes messages from this source and topic")
         }
         let outcome: Result<Reading, Refusal> = rejection.payload.withUnsafeBytes { payload in
           do throws(Refusal) {

@@ -40,6 +40,8 @@ package struct PipelineSettings: Sendable, Hashable {
 
   package var name: String
   package var from: [TopicFilter]
+  /// The names of the sources that are read from; nil: all of them.
+  package var sources: Set<String>?
   package var decoder: Decoder = .json
   /// A capture of the filter or a top-level field of the payload that names the device.
   package var key: String?

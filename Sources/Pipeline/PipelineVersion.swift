@@ -1,10 +1,10 @@
-package import Telemetry
+internal import Telemetry
 
 /// The version of a pipeline: the first 16 hexadecimal digits of the SHA-256 of a canonical text of the
 /// settings that shape its batches.
 ///
 /// Everything that can change a byte of a batch, or where one batch ends and the next begins, is in it:
-/// name, filters with their captures, decoder, key, event time, and all of the batching, its age
+/// name, filters with their captures, sources, decoder, key, event time, and all of the batching, its age
 /// included, for "same records, same version, same ticks: same batches" must hold to the letter. Where
 /// the batches are sent (`to`) is not: it changes none of them.
 package func pipelineVersion(_ settings: PipelineSettings) -> String {
@@ -16,6 +16,10 @@ package func pipelineVersion(_ settings: PipelineSettings) -> String {
   }
   add("name", settings.name)
   for filter in settings.from { add("from", filter.description) }
+  if let sources = settings.sources {
+    add("sources", String(sources.count))
+    for source in sources.sorted() { add("source", source) }
+  }
   add("decode", settings.decoder.rawValue)
   if let key = settings.key { add("key", key) }
   switch settings.time {

@@ -1,4 +1,4 @@
-package import Telemetry
+internal import Telemetry
 
 /// Why a payload is no reading: the rule, and the reason for people.
 struct Refusal: Error, Sendable, Hashable {
@@ -15,7 +15,7 @@ struct Refusal: Error, Sendable, Hashable {
     case timeType = "time.type"
     case timeSyntax = "time.syntax"
     case timeRange = "time.range"
-    /// Only of a dead letter that is put back: its topic is no longer one of the pipeline's.
+    /// Only of a dead letter that is put back: its topic or source is no longer one of the pipeline's.
     case unmatched = "topic.unmatched"
     /// Only of a dead letter that is put back: it is not one encoded reading.
     case line = "line.malformed"

@@ -1,4 +1,4 @@
-package import Telemetry
+internal import Telemetry
 
 /// What the topic alone says about every reading of one origin, worked out once.
 final class Route: Sendable {
@@ -44,16 +44,20 @@ struct TopicRouter: Sendable {
   static let capacity = 4_096
 
   private let filters: [TopicFilter]
+  private let sources: Set<String>?
   private let key: String?
   private var known: [Topic: Answer] = [:]
 
-  init(filters: [TopicFilter], key: String?) {
-    self.filters = filters
-    self.key = key
+  init(settings: PipelineSettings) {
+    filters = settings.from
+    sources = settings.sources
+    key = settings.key
   }
 
-  /// Nil where no filter matches.
-  mutating func route(_ topic: String) -> Route? {
+  /// Nil where the pipeline does not read the source, or no filter matches the topic.
+  mutating func route(_ origin: Origin) -> Route? {
+    guard reads(origin.source) else { return nil }
+    let topic = origin.topic
     if let answer = known[Topic(text: topic)] {
       if case .route(let route) = answer { return route }
       return nil
@@ -64,7 +68,11 @@ struct TopicRouter: Sendable {
     return route
   }
 
-  func matches(_ topic: String) -> Bool { filters.contains { $0.matches(topic) } }
+  func matches(_ origin: Origin) -> Bool {
+    reads(origin.source) && filters.contains { $0.matches(origin.topic) }
+  }
+
+  private func reads(_ source: String) -> Bool { sources?.contains(source) ?? true }
 
   private func resolve(_ topic: String) -> Route? {
     for filter in filters {

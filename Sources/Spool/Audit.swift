@@ -50,7 +50,7 @@ package struct Audit: Sendable, Hashable {
     }
   }
 
-  private static func entry(
+  static func entry(
     _ row: PipelineRow, in connection: Connection
   ) throws(SpoolError) -> Entry {
     var ledger = Ledger()
@@ -82,5 +82,18 @@ package struct Audit: Sendable, Hashable {
           wall: row.integer(0), kind: row.text(1), detail: row.text(2), messages: row.integer(3)))
     }
     return faults
+  }
+}
+
+extension StateStore {
+  /// The books of every pipeline as far as the state knows them: without what stands in the log.
+  package func books() throws(SpoolError) -> [Audit.Entry] {
+    try read { connection throws(SpoolError) in
+      var entries: [Audit.Entry] = []
+      for row in try PipelineRow.all(in: connection) {
+        entries.append(try Audit.entry(row, in: connection))
+      }
+      return entries
+    }
   }
 }

@@ -1,3 +1,4 @@
+internal import Compression
 package import Telemetry
 
 /// A batch that waits for its delivery.
@@ -86,19 +87,26 @@ extension StateStore {
     }
   }
 
-  /// Moves a batch of one reading to the dead letters.
-  package func setAside(_ id: Int64, rejection: Rejection) throws(SpoolError) {
+  /// Moves a batch of one reading to the dead letters, where the reading stands as it was encoded.
+  package func setAside(_ id: Int64, rule: String, reason: String) throws(SpoolError) {
     try write { connection throws(SpoolError) in
-      let row = try connection.statement("SELECT pipeline, count FROM outbox WHERE id = ?")
+      let row = try connection.statement(
+        "SELECT \(OutboxRow.columns), pipeline FROM outbox WHERE id = ?")
       defer { row.reset() }
       try row.bind([.integer(id)])
-      guard try row.step(), row.integer(1) == 1 else {
+      guard try row.step(), case let item = try OutboxRow.item(row, path: path), item.batch.count == 1
+      else {
         throw SpoolError(
           kind: .misuse, operation: "set a batch aside in", path: path,
           cause: "the outbox has no entry \(id) of one reading", hint: nil)
       }
-      let pipeline = row.text(0)
+      let pipeline = row.text(21)
       row.reset()
+      let batch = item.batch
+      let rejection = Rejection(
+        stage: .upstream, rule: rule, reason: "\(batch.identity): \(reason)",
+        origin: Origin(source: "", topic: ""), log: batch.log, offset: batch.firstOffset,
+        received: batch.sealed, payload: try OutboxRow.plainBody(of: batch, path: path))
       try connection.run("DELETE FROM outbox WHERE id = ?", .integer(id))
       try DeadLetterRow.insert(rejection, pipeline: pipeline, into: connection)
       try connection.run(
@@ -176,6 +184,20 @@ enum OutboxRow {
         quality: ClockQuality(column: row.integer(19))))
     return OutboxItem(
       id: row.integer(0), position: row.integer(1), line: row.integer(2), batch: batch)
+  }
+
+  static func plainBody(of batch: Batch, path: String) throws(SpoolError) -> [UInt8] {
+    do {
+      switch batch.compression {
+      case .none: return batch.body
+      case .gzip: return try Gzip.decompress(batch.body, maximumOutput: batch.length)
+      case .zstd: return try Zstd.decompress(batch.body, maximumOutput: batch.length)
+      }
+    } catch {
+      throw SpoolError(
+        kind: .damaged, operation: "unpack batch \(batch.identity) in", path: path,
+        cause: "\(error)", hint: nil)
+    }
   }
 
   private static func parent(_ text: String) -> Batch.Parent? {

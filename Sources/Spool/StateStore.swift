@@ -20,6 +20,8 @@ package final class StateStore: Sendable {
     reader = Locked(try Connection(path: path, access: .readOnly))
   }
 
+  package static func exists(at path: String) -> Bool { FileSystem.exists(path) }
+
   private static func open(
     _ path: String, create: Bool
   ) throws(SpoolError) -> (durable: Connection, relaxed: Connection) {

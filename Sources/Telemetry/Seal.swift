@@ -29,7 +29,7 @@ package struct PipelineState: Sendable, Hashable {
 }
 
 /// A rejection as it is kept, with its permanent number.
-package struct DeadLetter: Sendable, Hashable {
+package struct DeadLetter: Sendable, Hashable, Identifiable {
   package var id: Int64
   package var rejection: Rejection
 
@@ -42,18 +42,9 @@ package struct DeadLetter: Sendable, Hashable {
 /// What a pipeline commits in one transaction: everything decided up to the last batch boundary.
 /// The counters are what has been added since the seal before.
 package struct Seal: Sendable, Hashable {
-  /// A dead letter that was run again and refused again, with its new reason.
-  package struct Refusal: Sendable, Hashable {
-    package var id: Int64
-    package var rejection: Rejection
-
-    package init(id: Int64, rejection: Rejection) {
-      self.id = id
-      self.rejection = rejection
-    }
-  }
-
+  /// In the order of their sequences.
   package var batches: [Batch]
+  /// New dead letters, in the order of the log.
   package var rejections: [Rejection]
   package var unmatched: Int64
   package var decoded: Int64
@@ -63,13 +54,15 @@ package struct Seal: Sendable, Hashable {
   package var requeued: Int64
   /// Dead letters whose readings are in `batches`.
   package var resolvedDeadLetters: [Int64]
-  package var refusedAgain: [Refusal]
+  /// Dead letters that were run again and refused again, with the new reason. They remain dead
+  /// letters and change no column.
+  package var refusedAgain: [DeadLetter]
   package var state: PipelineState
 
   package init(
     batches: [Batch] = [], rejections: [Rejection] = [], unmatched: Int64 = 0, decoded: Int64 = 0,
     rejected: Int64 = 0, damaged: Int64 = 0, produced: Int64 = 0, requeued: Int64 = 0,
-    resolvedDeadLetters: [Int64] = [], refusedAgain: [Refusal] = [], state: PipelineState
+    resolvedDeadLetters: [Int64] = [], refusedAgain: [DeadLetter] = [], state: PipelineState
   ) {
     self.batches = batches
     self.rejections = rejections

@@ -59,7 +59,10 @@ struct StateStoreTests {
     func part(_ index: Int, _ total: Int) -> Batch {
       var part = batch
       part.identity.part = Part(index: index, total: total)
-      part.count = part.identity.part?.lines(of: 8).count ?? 0
+      let lines = part.identity.part?.lines(of: 8) ?? 0..<0
+      part.count = lines.count
+      part.body = Array(lines.map { "{\"n\":\($0)}\n" }.joined().utf8)
+      part.length = part.body.count
       part.parent = Batch.Parent(digest: batch.digest, previous: batch.previous, count: 8, length: batch.length)
       return part
     }
@@ -78,14 +81,18 @@ struct StateStoreTests {
       pipelines: ["climate"], after: (items[1].position, items[1].line), limit: 10)
     #expect(after.count == 3)
 
-    var rejection = Fixture.rejection(state, offset: 0)
-    rejection.stage = .upstream
-    try spool.state.setAside(items[0].id, rejection: rejection)
+    try spool.state.setAside(items[0].id, rule: "upstream.422", reason: "422: no such device")
+    #expect(throws: SpoolError.self) {
+      try spool.state.setAside(items[3].id, rule: "upstream.422", reason: "more than one reading")
+    }
     try spool.state.confirm([items[1].id, items[2].id, items[3].id])
     let audit = try spool.audit()
     let ledger = try #require(audit.entries.first).ledger
     #expect(ledger.delivered == 7 && ledger.deadLetteredUpstream == 1 && ledger.inOutbox == 1)
     #expect(ledger.deadLetters == 3 && audit.balances)
+    let aside = try spool.state.deadLetters(DeadLetterFilter(stage: .upstream), limit: 5)
+    #expect(aside.map(\.letter.rejection.payload) == [Array("{\"n\":0}\n".utf8)])
+    #expect(aside.first?.letter.rejection.reason.contains(items[0].batch.identity.description) == true)
 
     #expect(try spool.state.requeueDeadLetters(DeadLetterFilter(stage: .decode)) == 2)
     #expect(try spool.state.discardDeadLetters(DeadLetterFilter()) == 1)
@@ -98,7 +105,7 @@ struct StateStoreTests {
     try spool.state.seal(
       Seal(
         batches: [recovered], requeued: 1, resolvedDeadLetters: [letters[1].id],
-        refusedAgain: [Seal.Refusal(id: letters[0].id, rejection: refusal)], state: later),
+        refusedAgain: [DeadLetter(id: letters[0].id, rejection: refusal)], state: later),
       pipeline: "climate")
     let closing = try spool.audit()
     #expect(closing.balances)

@@ -95,9 +95,11 @@ struct SourceExcerpts: Sendable {
       let rest = text[range.upperBound...].drop { $0 == " " || $0 == "\"" || $0 == "'" }
       if rest.first == ":" || rest.first == "=" { return true }
     }
-    guard let scheme = text.firstRange(of: "://") else { return false }
-    let authority = text[scheme.upperBound...].prefix { !"/ ,}]".contains($0) }
-    return authority.contains("@")
+    // `scheme://user:password@host`, also without the scheme.
+    return text.split(whereSeparator: { " ,{}[]\"'".contains($0) }).contains { word in
+      guard let at = word.lastIndex(of: "@") else { return false }
+      return word[..<at].contains(":")
+    }
   }
 }
 
@@ -136,13 +138,20 @@ final class DiagnosticCollector {
   private var isFull = false
   private(set) var hasErrors = false
 
-  init(file: String) { self.file = file }
+  private let toleratesSurroundings: Bool
+
+  /// - Parameter toleratesSurroundings: makes warnings of errors about the machine around the file.
+  init(file: String, toleratesSurroundings: Bool = false) {
+    self.file = file
+    self.toleratesSurroundings = toleratesSurroundings
+  }
 
   func error(
     at place: TextPlace?, path: String, _ message: String, hint: String? = nil,
     concern: ConfigurationDiagnostic.Concern = .text
   ) {
-    add(.error, at: place, path: path, message, hint: hint, concern: concern)
+    let isTolerated = toleratesSurroundings && concern == .surroundings
+    add(isTolerated ? .warning : .error, at: place, path: path, message, hint: hint, concern: concern)
   }
 
   func warning(

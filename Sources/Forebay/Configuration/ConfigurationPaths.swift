@@ -68,6 +68,7 @@ extension ConfigurationValue {
     case .success(let contents):
       if let reason = kind.fault(in: contents.bytes) {
         error("the file \(path) \(reason)", concern: .surroundings)
+        return
       }
       // systemd guards its credentials by the folder that they lie in.
       let isGuarded = context.files.credentialsDirectory.map { PathText.isWithin(path, $0) } ?? false

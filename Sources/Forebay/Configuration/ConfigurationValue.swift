@@ -85,6 +85,25 @@ struct ConfigurationValue {
       path: path.isEmpty ? component : "\(path).\(component)", context: context)
   }
 
+  /// The value that some keys lead to, or the last one on the way there that exists: the place to name
+  /// in an error about a setting that may have been left at its default. A section that stands in for
+  /// a missing key has the place of its own key.
+  func nearest(_ keys: String...) -> ConfigurationValue {
+    var value = self
+    for key in keys {
+      guard case .mapping(let entries) = value.node.content,
+        let entry = entries.first(where: { $0.key == key })
+      else {
+        var node = value.node
+        node.start = value.keyPlace
+        return ConfigurationValue(
+          node: node, keyPlace: value.keyPlace, path: value.path, context: value.context)
+      }
+      value = value.child(entry)
+    }
+    return value
+  }
+
   /// What stands there, for messages about the wrong kind of value.
   private var described: String {
     switch node.content {

@@ -89,6 +89,14 @@ enum Quantity {
     describe(bytes, byteUnits.filter { $0.name == "B" || $0.name.hasSuffix("iB") }, smallest: "B")
   }
 
+  /// `9.7 GiB`: for what is measured, where the last byte says nothing.
+  static func describe(roughly bytes: Int64) -> String {
+    guard let unit = byteUnits.last(where: { $0.name.hasSuffix("iB") && bytes >= $0.factor }) else {
+      return "\(bytes) B"
+    }
+    return "\(bytes / unit.factor).\(bytes % unit.factor * 10 / unit.factor) \(unit.name)"
+  }
+
   private static func describe(_ value: Int64, _ units: [Unit], smallest: String) -> String {
     let unit = units.last { value != 0 && value % $0.factor == 0 }
     return unit.map { "\(value / $0.factor) \($0.name)" } ?? "\(value) \(smallest)"

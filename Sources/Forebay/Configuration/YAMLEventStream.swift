@@ -123,8 +123,8 @@ final class YAMLEventStream {
         hint: "remove the character, or write it as an escape in double quotes")
     }
     var message = problem
-    if let context = state.context {
-      let at = YAMLEventStream.place(state.context_mark)
+    let at = YAMLEventStream.place(state.context_mark)
+    if let context = state.context, at != YAMLEventStream.place(state.problem_mark) {
       message += " (\(String(cString: context)) that begins at line \(at.line), column \(at.column))"
     }
     return Fault(
@@ -134,8 +134,12 @@ final class YAMLEventStream {
   /// Advice for the slips that are made most often. libyaml tells them apart by text only, and the
   /// advice is for people: nothing is decided by it.
   private func hint(for problem: String) -> String? {
+    let found = byte(at: YAMLEventStream.place(parser.pointee.problem_mark))
+    if problem.contains("expected ','"), found == UInt8(ascii: "{") {
+      return "within [ ] and { } a text with braces needs quotes: \"sensors/{device}\""
+    }
     if problem.contains("cannot start any token") {
-      return byte(at: YAMLEventStream.place(parser.pointee.problem_mark)) == UInt8(ascii: "\t")
+      return found == UInt8(ascii: "\t")
         ? "YAML is indented with spaces, never with tabs" : "put the text in quotes"
     }
     if problem.contains("tab character") { return "YAML is indented with spaces, never with tabs" }

@@ -11,14 +11,8 @@ struct ReceiverRefusal: Error, Sendable, Hashable {
   var reason: String
 
   /// Whether the answer means "never" (docs/delivery-protocol.md), so that the refusal is recorded:
-  /// the sender sets the reading aside and the gap in the chain is accounted for.
-  func isFinal(count: Int) -> Bool {
-    switch status {
-    case 400, 415, 422: true
-    case 413: count == 1
-    default: false
-    }
-  }
+  /// should the sender set readings aside, the gap in the chain is accounted for.
+  var isFinal: Bool { [400, 413, 415, 422].contains(status) }
 }
 
 /// The uncompressed body of a batch that was found to be what its label says.
@@ -37,11 +31,11 @@ struct BatchBody: Sendable, Hashable {
       case .zstd: bytes = try Zstd.decompress(wire, maximumOutput: label.length)
       }
     } catch {
-      throw ReceiverRefusal(status: 422, error: "body-damaged", reason: "\(error)")
+      throw ReceiverRefusal(status: 400, error: "body-damaged", reason: "\(error)")
     }
     guard bytes.count == label.length else {
       throw ReceiverRefusal(
-        status: 422, error: "length-mismatch",
+        status: 400, error: "length-mismatch",
         reason: "the body has \(bytes.count) bytes, Forebay-Length says \(label.length)")
     }
     var starts = [0]
@@ -51,11 +45,11 @@ struct BatchBody: Sendable, Hashable {
     }
     guard starts.last == bytes.count else {
       throw ReceiverRefusal(
-        status: 422, error: "line-unfinished", reason: "the last line does not end with a line feed")
+        status: 400, error: "line-unfinished", reason: "the last line does not end with a line feed")
     }
     guard starts.count - 1 == label.count else {
       throw ReceiverRefusal(
-        status: 422, error: "count-mismatch",
+        status: 400, error: "count-mismatch",
         reason: "the body has \(starts.count - 1) lines, Forebay-Count says \(label.count)")
     }
     let digest = Batch.digest(

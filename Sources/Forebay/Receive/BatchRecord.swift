@@ -89,9 +89,10 @@ extension BatchRecord {
     guard prefix[8..<16].elementsEqual(Digest(of: Array(prefix[16...]), head, body).bytes.prefix(8))
     else { throw BatchLabelError(field: "record", reason: "the checksum does not fit") }
     var fields: [String: String] = [:]
-    for line in String(decoding: head, as: UTF8.self).split(separator: "\n") {
-      guard let colon = line.firstIndex(of: ":") else { continue }
-      fields[String(line[..<colon])] = String(line[line.index(after: colon)...].drop { $0 == " " })
+    for line in head.split(separator: UInt8(ascii: "\n")) {
+      guard let colon = line.firstIndex(of: UInt8(ascii: ":")) else { continue }
+      let value = line[(colon + 1)...].drop { $0 == UInt8(ascii: " ") }
+      fields[String(decoding: line[..<colon], as: UTF8.self)] = String(decoding: value, as: UTF8.self)
     }
     label = try BatchLabel { fields[$0] }
     received = fields["Forebay-Received"].flatMap { Int64($0) } ?? 0

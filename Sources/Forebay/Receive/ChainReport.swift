@@ -5,27 +5,29 @@ struct ChainReport: Sendable, Hashable {
   /// Sequences that are not held whole.
   struct Gap: Sendable, Hashable {
     var sequences: ClosedRange<Int64>
-    /// Readings that were refused for good, one by one.
-    var refused: Int
-    /// Readings that were neither taken nor refused for good; nil when whole batches are missing,
-    /// whose readings nobody here can count.
-    var missing: Int?
-    /// The status with which something of it was refused, if it was.
-    var status: Int?
+    /// Readings that were refused and not taken since.
+    var refused = 0
+    /// Those of them that were refused only together with others.
+    var unsplit = 0
+    /// Lines that were neither taken nor refused; nil when whole batches are missing, whose lines
+    /// nobody here can count.
+    var missing: [Range<Int>]?
 
     /// Whether everything in it is accounted for.
-    var isRefused: Bool { missing == 0 }
+    var isRefused: Bool { missing?.isEmpty == true }
 
     var text: String {
       let name =
         sequences.count == 1
         ? "\(sequences.lowerBound)" : "\(sequences.lowerBound)-\(sequences.upperBound)"
-      guard let missing else { return "\(name) missing" }
+      guard let missing else { return "\(name): missing" }
       var parts: [String] = []
       if refused > 0 { parts.append("\(refused) readings refused") }
-      if missing > 0 {
-        parts.append("\(missing) readings missing")
-        if let status { parts.append("refused together with \(status), then never sent one by one") }
+      if unsplit > 0 { parts.append("\(unsplit) of them only together with others") }
+      if !missing.isEmpty {
+        let lines = missing.prefix(10).map { "\($0.lowerBound)-\($0.upperBound - 1)" }
+        let rest = missing.count > 10 ? " and more" : ""
+        parts.append("lines \(lines.joined(separator: ", "))\(rest) missing")
       }
       return "\(name): \(parts.joined(separator: ", "))"
     }
@@ -47,9 +49,11 @@ struct ChainReport: Sendable, Hashable {
   /// Uncompressed bytes of the readings.
   var bytes = 0
   /// The highest sequence of which anything is known.
-  var last: Int64 = 0
-  /// Readings refused for good.
+  var highest: Int64 = 0
+  /// Readings refused and not taken since.
   var refused = 0
+  /// Those of them that were refused only together with others: their sender has yet to split them.
+  var unsplit = 0
   /// Readings stored more than once.
   var repeated = 0
   /// Readings whose sender did not know whether it had delivered them under another identity.
@@ -73,36 +77,39 @@ struct ChainReport: Sendable, Hashable {
     return gaps.allSatisfy(\.isRefused) ? .complete : .incomplete
   }
 
+  /// As docs/delivery-protocol.md, section 9 says, with more members.
   var json: String {
     CompactJSON.object { out in
-      out.add("gateway", key.gateway)
-      out.add("pipeline", key.pipeline)
-      out.add("epoch", key.epoch.rawValue)
+      out.add("chain", key.description)
       out.add("verdict", verdict.rawValue)
-      out.add("last", last)
+      out.add("highest", highest)
       out.add("batches", batches)
       out.add("readings", readings)
       out.add("bytes", bytes)
       out.add("refused", refused)
+      out.add("refused_unsplit", unsplit)
       out.add("duplicates", repeated)
       out.add("possible_duplicates", possibleDuplicates)
-      let gaps = gaps.map { gap in
-        CompactJSON.object { out in
-          out.add("first", gap.sequences.lowerBound)
-          out.add("last", gap.sequences.upperBound)
-          out.add("class", gap.isRefused ? "refused" : "missing")
-          out.add("refused", gap.refused)
-          if let missing = gap.missing { out.add("missing", missing) }
+      let missing = gaps.filter { $0.missing == nil }.map { gap in
+        "[\(gap.sequences.lowerBound),\(gap.sequences.upperBound)]"
+      }
+      out.add("missing", raw: CompactJSON.array(missing))
+      let partial = gaps.compactMap { gap -> String? in
+        guard let missing = gap.missing, !missing.isEmpty else { return nil }
+        let ranges = missing.map { "[\($0.lowerBound),\($0.upperBound)]" }
+        return CompactJSON.object {
+          $0.add("sequence", gap.sequences.lowerBound)
+          $0.add("missing", raw: CompactJSON.array(ranges))
         }
       }
-      out.add("gaps", raw: CompactJSON.array(gaps))
+      out.add("partial", raw: CompactJSON.array(partial))
       out.add("faults", raw: CompactJSON.array(faults.map(CompactJSON.quoted)))
     }
   }
 
   var text: String {
     var lines = ["\(key): \(verdict.rawValue)"]
-    lines.append("  batches 1-\(last), \(batches) held, \(readings) readings, \(bytes) bytes")
+    lines.append("  batches 1-\(highest): \(batches) held, \(readings) readings, \(bytes) bytes")
     lines.append(
       "  \(refused) readings refused, \(repeated) stored twice, "
         + "\(possibleDuplicates) possible duplicates, \(gaps.count) gaps")
@@ -126,12 +133,12 @@ struct StoreReport: Sendable, Hashable {
   var tail: Range<Int64>?
 
   /// A tail is no fault: it was never acknowledged, or is just being written.
-  var isSound: Bool { damaged.isEmpty && chains.allSatisfy { $0.verdict == .complete } }
+  var isComplete: Bool { damaged.isEmpty && chains.allSatisfy { $0.verdict == .complete } }
 
   var json: String {
     CompactJSON.object { out in
       out.add("store", path)
-      out.add("sound", isSound)
+      out.add("complete", isComplete)
       out.add("readings", chains.reduce(0) { $0 + $1.readings })
       out.add("chains", raw: CompactJSON.array(chains.map(\.json)))
       let ranges = damaged.map { range in
@@ -155,7 +162,7 @@ struct StoreReport: Sendable, Hashable {
     }
     let readings = chains.reduce(0) { $0 + $1.readings }
     lines.append(
-      "\(isSound ? "sound" : "NOT SOUND"): \(chains.count) chains, \(readings) readings")
+      "\(isComplete ? "complete" : "NOT COMPLETE"): \(chains.count) chains, \(readings) readings")
     return lines.joined(separator: "\n")
   }
 }

@@ -17,9 +17,9 @@ struct ChainVerifier {
   /// What was refused of a sequence.
   fileprivate struct Refused {
     var whole: Batch.Parent
-    /// Lines that were refused alone, and so for good: what is refused with others is split.
+    var lines = RangeSet<Int>()
+    /// Lines that were refused alone. The sender splits what is refused with others, and ends here.
     var alone = RangeSet<Int>()
-    var status: Int
   }
 
   fileprivate struct Chain {
@@ -35,7 +35,7 @@ struct ChainVerifier {
     let key = record.label.chain
     var chain = chains.removeValue(forKey: key) ?? Chain(report: ChainReport(key: key))
     switch record.outcome {
-    case .refused(let status, _): chain.refuse(record.label, status: status)
+    case .refused: chain.refuse(record.label)
     case .taken(let lines): chain.take(record, lines: lines)
     }
     chains[key] = chain
@@ -53,12 +53,12 @@ struct ChainVerifier {
 }
 
 extension ChainVerifier.Chain {
-  fileprivate mutating func refuse(_ label: BatchLabel, status: Int) {
+  fileprivate mutating func refuse(_ label: BatchLabel) {
     let sequence = label.identity.sequence
     guard !runs.contains(sequence) else { return }
-    var entry = refused[sequence] ?? .init(whole: label.whole, status: status)
+    var entry = refused[sequence] ?? .init(whole: label.whole)
+    entry.lines.insert(contentsOf: label.lines)
     if label.count == 1 { entry.alone.insert(contentsOf: label.lines) }
-    entry.status = status
     refused[sequence] = entry
   }
 
@@ -131,33 +131,41 @@ extension ChainVerifier.Chain {
 
   fileprivate mutating func findGaps() {
     let open = Set(assemblies.keys).union(refused.keys).sorted()
-    report.last = max(runs.highest, open.last ?? 0)
+    report.highest = max(runs.highest, open.last ?? 0)
+    var before: (sequence: Int64, whole: Batch.Parent)?
     for sequence in open {
       let assembly = assemblies[sequence]
       let refusal = refused[sequence]
       guard let whole = assembly?.whole ?? refusal?.whole else { continue }
-      // The label of a batch that was refused whole was not proved by a body.
-      if assembly != nil { compare(sequence, whole) }
+      compare(sequence, whole)
+      if let before, before.sequence == sequence - 1, before.whole.digest != whole.previous {
+        report.fault("\(report.key.identity(sequence)): the link to the batch before it is broken")
+      }
+      before = (sequence, whole)
       let taken = assembly?.taken ?? RangeSet()
-      let alone = (refusal?.alone ?? RangeSet()).subtracting(taken)
-        .intersection(RangeSet(0..<whole.count))
-      let refusedCount = alone.ranges.reduce(0) { $0 + $1.count }
-      let takenCount = taken.ranges.reduce(0) { $0 + $1.count }
+      let refusedLines = (refusal?.lines ?? RangeSet()).subtracting(taken)
+      let missing = RangeSet(0..<whole.count).subtracting(taken).subtracting(refusedLines)
       let gap = ChainReport.Gap(
-        sequences: sequence...sequence, refused: refusedCount,
-        missing: whole.count - takenCount - refusedCount, status: refusal?.status)
+        sequences: sequence...sequence, refused: refusedLines.size,
+        unsplit: refusedLines.subtracting(refusal?.alone ?? RangeSet()).size,
+        missing: Array(missing.ranges))
       report.refused += gap.refused
+      report.unsplit += gap.unsplit
       report.gaps.append(gap)
     }
     // Sequences of which nothing at all is known lie between those that are open and the runs.
     var known = RangeSet<Int64>()
     for run in runs.runs { known.insert(contentsOf: run.first..<run.last + 1) }
     for sequence in open { known.insert(contentsOf: sequence..<sequence + 1) }
-    for range in RangeSet(1..<report.last + 1).subtracting(known).ranges {
+    for range in RangeSet(1..<report.highest + 1).subtracting(known).ranges {
       report.gaps.append(
-        ChainReport.Gap(
-          sequences: range.lowerBound...range.upperBound - 1, refused: 0, missing: nil, status: nil))
+        ChainReport.Gap(sequences: range.lowerBound...range.upperBound - 1, missing: nil))
     }
     report.gaps.sort { $0.sequences.lowerBound < $1.sequences.lowerBound }
   }
+}
+
+extension RangeSet<Int> {
+  /// How many numbers it holds.
+  fileprivate var size: Int { ranges.reduce(0) { $0 + $1.count } }
 }

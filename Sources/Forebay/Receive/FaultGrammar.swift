@@ -29,7 +29,10 @@ extension FaultRule {
       return FaultGrammarError(place: place, text: text, column: column, reason: reason)
     }
 
-    let kind = text.prefix { !"x%:".contains($0) }
+    var kind = text.prefix { !"x%:".contains($0) }
+    // Of `503y3` the first three characters are right, and the fourth is not.
+    let status = kind.prefix { $0.isASCII && $0.isNumber }
+    if !status.isEmpty { kind = status }
     if let status = Int(kind) {
       guard (200...599).contains(status) else {
         throw fail(at: kind, "a status is 200 to 599")
@@ -45,6 +48,9 @@ extension FaultRule {
 
     var rest = text[kind.endIndex...]
     if let sign = rest.first, sign != ":" {
+      guard sign == "x" || sign == "%" else {
+        throw fail(at: rest, "after a status stands xN, %P, a colon or nothing")
+      }
       let amount = rest.dropFirst().prefix { $0 != ":" }
       if sign == "x" {
         guard let count = Int(amount), count >= 1 else {
@@ -94,9 +100,8 @@ extension FaultRule {
   /// Reads a control file: one rule a line; empty lines and lines that begin with `#` say nothing.
   static func rules(file: String, path: String) throws(FaultGrammarError) -> [FaultRule] {
     var rules: [FaultRule] = []
-    let lines = file.split(separator: "\n", omittingEmptySubsequences: false)
-    for (number, line) in lines.enumerated() {
-      let text = line.last == "\r" ? line.dropLast() : line
+    let lines = file.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
+    for (number, text) in lines.enumerated() {
       guard let first = text.first(where: { $0 != " " }), first != "#" else { continue }
       rules.append(try FaultRule(String(text), place: "\(path):\(number + 1)"))
     }

@@ -1,8 +1,7 @@
 /// One way in which a receiver is told to fail.
 struct FaultRule: Sendable, Hashable {
   enum Effect: Sendable, Hashable {
-    /// Answers with this status and takes nothing. 400, 415, 422, and 413 of a single reading, are
-    /// recorded as refusals, since they are final.
+    /// Answers with this status and takes nothing. 400, 413, 415 and 422 are recorded as refusals.
     case status(Int)
     /// Says that the identity exists with another body.
     case conflict

@@ -74,7 +74,8 @@ final class StoreWriter: Sendable {
     thread.start()
   }
 
-  private static func open(
+  /// Opens the file, cuts off a torn tail, and replays the records.
+  static func open(
     _ layout: BatchStoreLayout
   ) throws(BatchStoreError) -> (BatchStoreFile, ReceiverMemory, Opening) {
     let file = try BatchStoreFile(layout: layout)

@@ -1,0 +1,119 @@
+#!/bin/bash
+# Builds every fuzzer and runs them one after the other, for SECONDS in all (300 unless told).
+# Exits 1 as soon as one of them finds something; the input lies in .build/fuzz/<name>/ then.
+#
+#   Fuzz/run.sh [SECONDS] [NAME...]      NAME: run only these
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+seconds=${1:-300}
+shift || true
+only=("$@")
+out=$PWD/.build/fuzz
+vectors=${FOREBAY_VECTORS:-../shared/vectors}
+mkdir -p "$out/modules"
+
+# With optimisation the fuzzers make ten times as many tries; overflow and array bounds are still checked,
+# and the address sanitizer sees what unsafe pointers do.
+flags=(-O -g -parse-as-library -sanitize=fuzzer,address -swift-version 6 -package-name forebay
+  -enable-upcoming-feature ExistentialAny -enable-upcoming-feature MemberImportVisibility
+  -enable-upcoming-feature InternalImportsByDefault -I "$out/modules")
+for module in Sources/C*/module.modulemap; do flags+=(-I "$(dirname "$module")"); done
+# The sanitizer's own symbols, which the linker mentions one by one.
+quiet() { grep -v "Cannot export local symbol '__asan" >&2 || true; }
+
+# module NAME: compiles Sources/NAME into an object that the fuzzers link.
+module() {
+  local object="$out/modules/$1.o"
+  find "Sources/$1" -name '*.swift' -print0 | sort -z | xargs -0 swiftc "${flags[@]}" \
+    -whole-module-optimization -module-name "$1" -emit-module \
+    -emit-module-path "$out/modules/$1.swiftmodule" -emit-object -o "$object"
+}
+
+names=()
+# fuzzer NAME "MODULES" SEEDS [SOURCE...]: builds Fuzz/NAMEFuzzer.swift with the modules that it imports
+# and further source files; SEEDS is a folder of first inputs, or - where the lines of the function
+# seeds_NAME are.
+fuzzer() {
+  local name=$1 modules=$2 seeds=$3
+  shift 3
+  if [ ${#only[@]} -gt 0 ] && [[ " ${only[*]} " != *" $name "* ]]; then return; fi
+  local corpus="$out/$name/corpus" objects=()
+  mkdir -p "$corpus"
+  for module in $modules; do objects+=("$out/modules/$module.o"); done
+  echo "building $name"
+  swiftc "${flags[@]}" -module-name "${name}Fuzzer" "Fuzz/${name}Fuzzer.swift" Fuzz/Input.swift "$@" \
+    "${objects[@]}" -o "$out/$name/fuzzer" 2> >(quiet)
+  if [ "$seeds" = - ]; then
+    local n=0
+    while IFS= read -r line; do
+      printf '%b' "$line" > "$corpus/seed-$n"
+      n=$((n + 1))
+    done < <("seeds_$name")
+  elif [ -d "$seeds" ]; then
+    find "$seeds" -type f -size -16k -exec cp -n -t "$corpus" {} +
+  else
+    echo "$name starts without seeds: $seeds is not there"
+  fi
+  names+=("$name")
+}
+
+seeds_Reading() {
+  echo 'plant/climate\n{"a":"pump-1","ts":1795231080.5,"t":21.5}'
+  echo 'plant/climate/x\n { "a" : 17 , "ts" : "2026-11-21T03:18:00Z" , "o" : [ { } , null , true ] } '
+  echo 'other\n{"a":"\\u00e9\\ud83d\\ude00","ts":1e18}'
+}
+seeds_EventTime() {
+  echo '1795231080.123456789'
+  echo '1.795231080123456789e+18'
+  echo '179523108012345678900000e-5'
+  echo '2026-11-21T03:18:00.123456789Z'
+  echo '1990-12-31t15:59:60.5-08:00'
+  echo '12345678'
+}
+seeds_TopicFilter() {
+  echo 'sensors/{device}/{kind}\nsensors/+/#\nsensors/pump-1/climate'
+  echo 'sport/#\n+\nsport'
+  echo '#\n$SYS/#\n$SYS/broker'
+  echo '$share/group/a\n+/+\n/'
+}
+seeds_Compression() {
+  # A gzip member and a zstd frame of "hello hello hello hello", and two members after each other.
+  echo '\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\xcb\x48\xcd\xc9\xc9\x57\xc8\x40\x27\x00\x52\x2a\x8a\x1f\x17\x00\x00\x00'
+  echo '\x28\xb5\x2f\xfd\x20\x17\x65\x00\x00\x30\x68\x65\x6c\x6c\x6f\x20\x01\x00\x96\xe8\x16'
+  echo '\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00'
+}
+seeds_BatchIdentity() {
+  echo 'gw-042/climate/0123456789abcdef/17'
+  echo 'gw-042/climate/0123456789abcdef/17.2/3'
+  echo '0123456789abcdef0123456789ABCDEF0123456789abcdef0123456789abcdef'
+}
+
+for name in Telemetry Compression Pipeline; do module "$name"; done
+
+# The cases. One line each; every decoder of bytes from outside has one.
+fuzzer JSON          "Pipeline Compression Telemetry" "$vectors/json/test_parsing"
+fuzzer Reading       "Pipeline Compression Telemetry" -
+fuzzer EventTime     "Pipeline Compression Telemetry" -
+fuzzer TopicFilter   "Telemetry"                      -
+fuzzer Compression   "Compression"                    -
+fuzzer BatchIdentity "Telemetry"                      -
+
+if [ ${#names[@]} -eq 0 ]; then
+  echo "no such fuzzer: ${only[*]}" >&2
+  exit 2
+fi
+each=$((seconds / ${#names[@]}))
+[ "$each" -ge 1 ] || each=1
+for name in "${names[@]}"; do
+  echo "== $name, $each s"
+  if ! "$out/$name/fuzzer" "$out/$name/corpus" -max_total_time="$each" -max_len=4096 -timeout=10 \
+    -rss_limit_mb=1024 -print_final_stats=1 -verbosity=0 -artifact_prefix="$out/$name/" \
+    2> "$out/$name/log"; then
+    tail -n 60 "$out/$name/log" >&2
+    echo "$name found something: the input is in $out/$name/" >&2
+    exit 1
+  fi
+  grep -E 'number_of_executed_units|peak_rss_mb' "$out/$name/log" || true
+done
+echo "all clean"

@@ -1,0 +1,68 @@
+# Forebay. `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# A target may import only what it declares (docs/architecture.md, the table).
+SWIFT_FLAGS := --explicit-target-dependency-import-check error
+BUILD_CONFIGURATION ?= debug
+# Seconds that `make fuzz` runs, shared among the fuzzers.
+FUZZ_SECONDS ?= 300
+DEBIAN_PACKAGES := libmosquitto-dev libsqlite3-dev zlib1g-dev libzstd-dev libyaml-dev libssl-dev \
+	mosquitto mosquitto-clients openssl python3 util-linux procps
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: deps
+deps: ## Install what the project needs to build, test and run (Debian packages)
+	@missing=""; for package in $(DEBIAN_PACKAGES); do \
+	  dpkg-query -W -f '$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	  echo "installing:$$missing"; \
+	  $(SUDO) apt-get update -qq; \
+	  RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive $(SUDO) -E apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+	@command -v swift >/dev/null || { echo "Swift 6.2 or later is needed: https://www.swift.org/install/linux/"; exit 1; }
+
+.PHONY: build
+build: deps ## Build the forebay command
+	swift build $(SWIFT_FLAGS) -c $(BUILD_CONFIGURATION) --product forebay
+
+.PHONY: run
+run: build ## Watch the whole way at work: broker, devices, daemon, upstream (Ctrl-C ends it)
+	@"$$(swift build -c $(BUILD_CONFIGURATION) --show-bin-path)/forebay" demo
+
+.PHONY: test
+test: deps lint ## Everything that must hold: lint, build, every test
+	swift build $(SWIFT_FLAGS) --build-tests
+	swift test $(SWIFT_FLAGS) --skip-build
+
+.PHONY: lint
+lint: ## Check formatting and the house rules
+	swift format lint --strict --recursive Package.swift Sources Tests Fuzz
+	./.ci/house-rules
+
+.PHONY: format
+format: ## Format the sources in place
+	swift format --in-place --recursive Package.swift Sources Tests Fuzz
+
+.PHONY: bench
+bench: deps ## Measure; every figure is a ratio against a reference of the same run
+	./Benchmarks/run
+
+.PHONY: fuzz
+fuzz: deps ## Fuzz every decoder of outside bytes for FUZZ_SECONDS seconds in all
+	./Fuzz/run.sh $(FUZZ_SECONDS)
+
+.PHONY: release
+release: deps ## Build the release binary and check what it may contain
+	swift build $(SWIFT_FLAGS) -c release --static-swift-stdlib --product forebay
+	./.ci/check-release "$$(swift build -c release --show-bin-path)/forebay"
+
+.PHONY: clean
+clean: ## Delete what was built
+	rm -rf .build .build-*

@@ -1,0 +1,263 @@
+import AsyncHTTPClient
+import Glibc
+package import NIOCore
+import NIOHTTP1
+import NIOPosix
+import NIOSSL
+import Synchronization
+package import Telemetry
+
+/// Delivers by HTTP POST (docs/delivery-protocol.md).
+package final class HTTPUplink: Uplink {
+  /// One client and its certificates. A reload begins a new one; the old one ends with its last request.
+  private final class Generation: Sendable {
+    let client: HTTPClient
+    let fingerprint: [Int64]
+    /// Requests on the way, and whether it is to end after them.
+    let use = Mutex<(requests: Int, retired: Bool)>((0, false))
+
+    init(client: HTTPClient, fingerprint: [Int64]) {
+      self.client = client
+      self.fingerprint = fingerprint
+    }
+
+    func begin() { use.withLock { $0.requests += 1 } }
+
+    func end() async {
+      let last = use.withLock {
+        $0.requests -= 1
+        return $0.requests == 0 && $0.retired
+      }
+      if last { try? await client.shutdown() }
+    }
+
+    func retire() async {
+      let idle = use.withLock {
+        $0.retired = true
+        return $0.requests == 0
+      }
+      if idle { try? await client.shutdown() }
+    }
+  }
+
+  private struct State {
+    var generation: Generation?
+    /// Nil: not read yet.
+    var token: String??
+    var isShutDown = false
+  }
+
+  private let settings: UplinkSettings.HTTP
+  private let concurrency: Int
+  private let userAgent: String
+  private let group: any EventLoopGroup
+  private let wall: @Sendable () -> Int64
+  private let state = Mutex(State())
+
+  /// - Parameters:
+  ///   - version: of this program, for the `User-Agent`.
+  ///   - wall: nanoseconds since 1970, for a `Retry-After` that is a date.
+  package init(
+    settings: UplinkSettings.HTTP, concurrency: Int, version: String,
+    group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, wall: @escaping @Sendable () -> Int64
+  ) {
+    self.settings = settings
+    self.concurrency = concurrency
+    userAgent = "forebay/\(version)"
+    self.group = group
+    self.wall = wall
+  }
+
+  package func send(_ batch: Batch, attempt: Int) async -> Answer {
+    do {
+      let used = try token()
+      let answer = try await attemptOnce(batch, attempt: attempt, token: used)
+      guard case .credentials = answer else { return answer }
+      // Rotated since it was read? Then this is no case for an alarm.
+      let fresh = try settings.token()
+      await renewCertificates()
+      state.withLock { $0.token = .some(fresh) }
+      return fresh == used ? answer : try await attemptOnce(batch, attempt: attempt, token: fresh)
+    } catch {
+      if error.kind == .tls { await renewCertificates() }
+      return .unreachable(error)
+    }
+  }
+
+  package func reload() async {
+    let old = state.withLock { state in
+      defer { state.generation = nil }
+      state.token = nil
+      return state.generation
+    }
+    await old?.retire()
+  }
+
+  package func shutdown() async {
+    let old = state.withLock { state in
+      defer { state.generation = nil }
+      state.isShutDown = true
+      return state.generation
+    }
+    // Ends what is on its way: the batches stay in the outbox.
+    try? await old?.client.shutdown()
+  }
+
+  // MARK: Secrets
+
+  private func token() throws(Unreachable) -> String? {
+    if let known = state.withLock({ $0.token }) { return known }
+    let token = try settings.token()
+    state.withLock { $0.token = .some(token) }
+    return token
+  }
+
+  /// A certificate may have been replaced since the client was made.
+  private func renewCertificates() async {
+    let fingerprint = settings.certificateFingerprint()
+    let old = state.withLock { state -> Generation? in
+      guard let generation = state.generation, generation.fingerprint != fingerprint else { return nil }
+      state.generation = nil
+      return generation
+    }
+    await old?.retire()
+  }
+
+  /// The current client, with one more request on its way.
+  private func begin() throws(Unreachable) -> Generation {
+    let (current, isShutDown) = state.withLock { state in
+      state.generation?.begin()
+      return (state.generation, state.isShutDown)
+    }
+    if isShutDown { throw Unreachable(.cancelled, "the uplink has been shut down") }
+    if let current { return current }
+    // The fingerprint first: a file that is replaced in between shows as a change afterwards.
+    let fingerprint = settings.certificateFingerprint()
+    let configuration = try settings.clientConfiguration(concurrency: concurrency)
+    let fresh = Generation(
+      client: HTTPClient(eventLoopGroupProvider: .shared(group), configuration: configuration),
+      fingerprint: fingerprint)
+    fresh.begin()
+    let loser = state.withLock { state -> Generation? in
+      guard state.generation == nil, !state.isShutDown else { return state.generation ?? fresh }
+      state.generation = fresh
+      return nil
+    }
+    // Another request was quicker to make one: this one serves its single request and ends.
+    if loser != nil { fresh.use.withLock { $0.retired = true } }
+    return fresh
+  }
+
+  // MARK: One request
+
+  private func attemptOnce(
+    _ batch: Batch, attempt: Int, token: String?
+  ) async throws(Unreachable) -> Answer {
+    var request = HTTPClientRequest(url: settings.url)
+    request.method = .POST
+    for (name, value) in HTTPRequestFields.of(batch, attempt: attempt) {
+      request.headers.add(name: name, value: value)
+    }
+    request.headers.add(name: "User-Agent", value: userAgent)
+    if let token { request.headers.add(name: "Authorization", value: "Bearer \(token)") }
+    request.body = .bytes(ByteBuffer(bytes: batch.body))
+    let generation = try begin()
+    let result = await answer(to: request, from: generation.client)
+    await generation.end()
+    switch result {
+    case .success(let answer): return answer.meaning(for: batch, rule: settings.receipt, wall: wall())
+    case .failure(let error):
+      if error as? HTTPClientError == .proxyAuthenticationRequired {
+        return .unknownUpstream("407: the proxy wants credentials")
+      }
+      throw unreachable(error)
+    }
+  }
+
+  /// The client's own deadline ends with the head of the answer; this one covers the body, too.
+  private func answer(
+    to request: HTTPClientRequest, from client: HTTPClient
+  ) async -> Result<HTTPAnswer, any Error> {
+    let timeout = settings.timeout
+    return await withTaskGroup(of: Result<HTTPAnswer, any Error>?.self) { group in
+      group.addTask {
+        do {
+          return .success(try await HTTPUplink.exchange(request, client, timeout: timeout))
+        } catch {
+          return .failure(error)
+        }
+      }
+      group.addTask {
+        try? await Task.sleep(nanoseconds: UInt64(max(0, timeout)))
+        return Task.isCancelled ? nil : .failure(HTTPClientError.deadlineExceeded)
+      }
+      var result: Result<HTTPAnswer, any Error>?
+      while result == nil, let next = await group.next() { result = next }
+      group.cancelAll()
+      return result ?? .failure(CancellationError())
+    }
+  }
+
+  private static func exchange(
+    _ request: HTTPClientRequest, _ client: HTTPClient, timeout: Int64
+  ) async throws -> HTTPAnswer {
+    let response = try await client.execute(request, timeout: .nanoseconds(timeout))
+    var body: [UInt8]? = []
+    for try await buffer in response.body {
+      body?.append(contentsOf: buffer.readableBytesView)
+      if body?.count ?? 0 > HTTPAnswer.maximumBody {
+        body = nil
+        // Leaving the loop ends the request and its connection.
+        break
+      }
+    }
+    return HTTPAnswer(
+      status: Int(response.status.code), retryAfter: response.headers.first(name: "Retry-After"),
+      date: response.headers.first(name: "Date"), body: body)
+  }
+
+  // MARK: Errors
+
+  private func unreachable(_ error: any Error) -> Unreachable {
+    let kind: Unreachable.Kind =
+      switch error {
+      case is CancellationError: .cancelled
+      case let error as HTTPClientError: HTTPUplink.kind(error)
+      case is NIOConnectionError: .notConnected
+      case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError: .tls
+      case is HTTPParserError: .garbage
+      case let error as IOError: HTTPUplink.isRefusal(error.errnoCode) ? .notConnected : .closed
+      default: .closed
+      }
+    return Unreachable(kind, "cannot deliver to \(settings.place): \(HTTPUplink.cause(kind, error))")
+  }
+
+  private static func kind(_ error: HTTPClientError) -> Unreachable.Kind {
+    switch error {
+    case .deadlineExceeded, .readTimeout, .writeTimeout, .getConnectionFromPoolTimeout: .timedOut
+    case .connectTimeout, .httpProxyHandshakeTimeout, .invalidProxyResponse: .notConnected
+    case .tlsHandshakeTimeout: .tls
+    case .cancelled, .alreadyShutdown: .cancelled
+    case .invalidURL, .emptyHost, .emptyScheme: .configuration
+    case .httpEndReceivedAfterHeadWith1xx: .garbage
+    default: .closed
+    }
+  }
+
+  private static func isRefusal(_ code: CInt) -> Bool {
+    [ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL, ETIMEDOUT].contains(code)
+  }
+
+  private static func cause(_ kind: Unreachable.Kind, _ error: any Error) -> String {
+    switch kind {
+    case .timedOut: "no whole answer in time"
+    case .notConnected: "no connection (\(error))"
+    case .closed: "the connection ended before the answer did (\(error))"
+    case .tls: "the TLS handshake failed (\(error)): is the certificate valid, for this name, and signed "
+      + "by an authority of `ca_file`, and does the upstream accept the client's?"
+    case .garbage: "what answered does not speak HTTP (\(error))"
+    case .cancelled: "given up"
+    case .configuration, .diskFull, .disk: "\(error)"
+    }
+  }
+}

@@ -1,0 +1,125 @@
+internal import ArgumentParser
+internal import Spool
+internal import Telemetry
+
+struct AuditCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "audit",
+    abstract: "Check that the books balance to the message.",
+    discussion: """
+      Reads both databases at one moment, beside a running daemon or without one, and checks for
+      every pipeline:
+
+        messages      received = unmatched + rejected + decoded + damaged + waiting
+        readings      produced + requeued = in the outbox + delivered + dead-lettered upstream
+        dead letters  rejected + dead-lettered upstream = dead letters + recovered + discarded
+
+      'received' is a counter that is committed with each block of messages, 'waiting' and 'in the
+      outbox' are counted from the rows: nothing is found by subtraction, so the check can fail.
+
+      EXAMPLES:
+        forebay audit
+        forebay audit --spool /var/lib/forebay --json
+
+      EXIT STATUS: 0 the books balance; 1 an equation is off; 2 the spool cannot be read or the
+      command line is wrong.
+      """)
+
+  @OptionGroup var place: SpoolPlace
+  @Flag(help: "Print the audit as JSON.") var json = false
+
+  func run() throws {
+    let audit: Audit
+    do {
+      audit = try Audit.take(directory: try place.directory())
+    } catch {
+      Output.complain("forebay audit: \(error)")
+      throw ExitCode(2)
+    }
+    print(json ? try Output.json(AuditReport(audit)) : AuditReport(audit).text)
+    if !audit.balances { throw ExitCode(1) }
+  }
+}
+
+/// An audit for people and for programs.
+struct AuditReport: Codable, Sendable {
+  struct Equation: Codable, Sendable {
+    var name: String
+    var left: Int64
+    var right: Int64
+    var balances: Bool
+  }
+
+  struct Pipeline: Codable, Sendable {
+    var name: String
+    var active: Bool
+    var columns: [String: Int64]
+    var equations: [Equation]
+  }
+
+  struct Fault: Codable, Sendable {
+    var wallNanoseconds: Int64
+    var kind: String
+    var detail: String
+    var messages: Int64
+  }
+
+  var balances: Bool
+  var pipelines: [Pipeline]
+  var faults: [Fault]
+
+  init(_ audit: Audit) {
+    balances = audit.balances
+    pipelines = audit.entries.map { entry in
+      let ledger = entry.ledger
+      return Pipeline(
+        name: entry.pipeline, active: entry.active,
+        columns: [
+          "received": ledger.received, "unmatched": ledger.unmatched, "rejected": ledger.rejected,
+          "decoded": ledger.decoded, "damaged": ledger.damaged, "waiting": ledger.waiting,
+          "produced": ledger.produced, "requeued": ledger.requeued, "outbox": ledger.inOutbox,
+          "delivered": ledger.delivered, "deadLetteredUpstream": ledger.deadLetteredUpstream,
+          "deadLetters": ledger.deadLetters, "recovered": ledger.recovered,
+          "discarded": ledger.discarded,
+        ],
+        equations: ledger.equations.map {
+          Equation(name: $0.name, left: $0.left, right: $0.right, balances: $0.balances)
+        })
+    }
+    faults = audit.faults.map {
+      Fault(wallNanoseconds: $0.wall, kind: $0.kind, detail: $0.detail, messages: $0.messages)
+    }
+  }
+
+  var text: String {
+    var lines: [String] = []
+    for pipeline in pipelines {
+      func column(_ name: String) -> String { Output.grouped(pipeline.columns[name] ?? 0) }
+      lines.append("\(pipeline.name)\(pipeline.active ? "" : " (no longer configured)")")
+      lines.append(
+        "  messages      received \(column("received")) = unmatched \(column("unmatched"))"
+          + " + rejected \(column("rejected")) + decoded \(column("decoded"))"
+          + " + damaged \(column("damaged")) + waiting \(column("waiting"))")
+      lines.append(
+        "  readings      produced \(column("produced")) + requeued \(column("requeued"))"
+          + " = outbox \(column("outbox")) + delivered \(column("delivered"))"
+          + " + dead-lettered upstream \(column("deadLetteredUpstream"))")
+      lines.append(
+        "  dead letters  rejected \(column("rejected"))"
+          + " + upstream \(column("deadLetteredUpstream"))"
+          + " = kept \(column("deadLetters")) + recovered \(column("recovered"))"
+          + " + discarded \(column("discarded"))")
+      for equation in pipeline.equations where !equation.balances {
+        lines.append(
+          "  OFF BY \(equation.left - equation.right) in \(equation.name): "
+            + "\(equation.left) on the left, \(equation.right) on the right")
+      }
+    }
+    for fault in faults.suffix(20) {
+      lines.append("fault \(fault.kind): \(fault.detail)"
+        + (fault.messages > 0 ? " (\(Output.grouped(fault.messages)) messages)" : ""))
+    }
+    lines.append(balances ? "The books balance." : "THE BOOKS DO NOT BALANCE.")
+    return lines.joined(separator: "\n")
+  }
+}

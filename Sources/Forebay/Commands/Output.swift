@@ -1,0 +1,78 @@
+internal import FoundationEssentials
+
+/// What commands print.
+enum Output {
+  /// One JSON text with sorted keys, and a line feed.
+  static func json(_ value: some Encodable, pretty: Bool = true) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting =
+      pretty ? [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted] : [.sortedKeys, .withoutEscapingSlashes]
+    return String(decoding: try encoder.encode(value), as: UTF8.self)
+  }
+
+  /// Writes a line to standard error.
+  static func complain(_ text: String) {
+    StandardStream.error.write(line: text)
+  }
+
+  /// `1234567` as `1,234,567`.
+  static func grouped(_ number: Int64) -> String {
+    let digits = String(number.magnitude)
+    var out = ""
+    for (index, digit) in digits.enumerated() {
+      if index > 0, (digits.count - index) % 3 == 0 { out.append(",") }
+      out.append(digit)
+    }
+    return (number < 0 ? "-" : "") + out
+  }
+
+  /// Bytes in the largest binary unit that leaves at least one.
+  static func bytes(_ count: Int64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"]
+    var value = Double(count)
+    var unit = 0
+    while abs(value) >= 1024, unit < units.count - 1 {
+      value /= 1024
+      unit += 1
+    }
+    return unit == 0 ? "\(count) B" : "\(decimal(value, places: 1)) \(units[unit])"
+  }
+
+  /// A decimal number with so many places, without a locale.
+  static func decimal(_ value: Double, places: Int) -> String {
+    guard value.isFinite else { return "-" }
+    var scale = 1.0
+    for _ in 0..<places { scale *= 10 }
+    let scaled = (value.magnitude * scale).rounded()
+    guard scaled < 9e15 else { return "\(value)" }
+    let whole = Int64(scaled)
+    let sign = value < 0 && whole != 0 ? "-" : ""
+    if places == 0 { return sign + String(whole) }
+    let unit = Int64(scale)
+    let fraction = String(whole % unit)
+    return sign + "\(whole / unit)." + String(repeating: "0", count: places - fraction.count) + fraction
+  }
+
+  /// A table whose columns are as wide as they need to be; numbers stand at the right.
+  static func table(_ header: [String], _ rows: [[String]]) -> String {
+    let all = [header] + rows
+    let widths = header.indices.map { column in all.map { $0[column].count }.max() ?? 0 }
+    let numeric = header.indices.map { column in
+      !rows.isEmpty && rows.allSatisfy { $0[column].first.map { $0.isNumber || $0 == "-" } ?? true }
+    }
+    return all.map { row in
+      row.indices.map { column in
+        let pad = String(repeating: " ", count: widths[column] - row[column].count)
+        return numeric[column] ? pad + row[column] : row[column] + pad
+      }.joined(separator: "  ").trimmingTrailingSpaces
+    }.joined(separator: "\n")
+  }
+}
+
+extension String {
+  fileprivate var trimmingTrailingSpaces: String {
+    var copy = self[...]
+    while copy.last == " " { copy.removeLast() }
+    return String(copy)
+  }
+}

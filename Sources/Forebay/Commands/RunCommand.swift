@@ -1,0 +1,131 @@
+internal import ArgumentParser
+internal import CLinux
+internal import Glibc
+internal import Logging
+internal import Spool
+
+struct RunCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "run",
+    abstract: "Run the collector.",
+    discussion: """
+      Runs until SIGTERM or SIGINT; then it takes in nothing more, seals and delivers what it has for
+      as long as shutdown.grace allows, and exits 0. SIGHUP reloads the configuration; one that is
+      refused changes nothing. Speaks sd_notify(3) to systemd: readiness, reload, status, watchdog.
+
+      When the configuration is refused at the start, the last one that ran is used, and an alarm is
+      raised: a gateway must come back after a power cut.
+
+      EXAMPLES:
+        forebay run
+        forebay run --config ./forebay.yaml
+
+      EXIT STATUS: 0 stopped in order; 1 it could not start (the reason is on standard error); 2 the
+      command line is wrong.
+      """)
+
+  @Option(name: .shortAndLong, help: ArgumentHelp("The configuration.", valueName: "file"))
+  var config = Configuration.defaultPath
+
+  @Option(
+    help: ArgumentHelp(
+      "Where to remember which spool belongs to which configuration.", valueName: "folder"))
+  var state: String?
+
+  func run() async throws {
+    Signals.prepare()
+    // More arenas than cores only spread the same memory thinner over a small box.
+    mallopt(M_ARENA_MAX, 2)
+    let kept = LastGoodConfiguration(stateDirectory: state)
+    let boot: LastGoodConfiguration.Boot
+    do {
+      boot = try kept.load(path: config)
+    } catch {
+      Output.complain("\(error)")
+      Output.complain("forebay: the configuration is refused, and none is kept that ran before")
+      throw ExitCode(1)
+    }
+    let logger = Logger.standard(level: boot.configuration.logLevel)
+    if let alarm = boot.alarm { logger.error("configuration refused", metadata: ["alarm": "\(alarm)"]) }
+    for warning in boot.configuration.warnings {
+      logger.warning("configuration", metadata: ["warning": "\(warning.summary)"])
+    }
+    do {
+      let daemon = try Daemon(boot.configuration, bootAlarm: boot.alarm, logger: logger)
+      try await daemon.start(previous: kept.previous(of: boot))
+      await Supervision(daemon: daemon, kept: kept, path: config, logger: logger).run(boot)
+    } catch {
+      Output.complain("forebay: \(error)")
+      throw ExitCode(1)
+    }
+  }
+}
+
+extension Logger {
+  /// To standard error, where journald or a terminal takes it.
+  static func standard(level: Logger.Level) -> Logger {
+    var logger = Logger(label: "forebay") { StreamLogHandler.standardError(label: $0) }
+    logger.logLevel = level
+    return logger
+  }
+}
+
+/// What runs beside the daemon until it is told to stop: signals, watchdog, the kept configuration.
+struct Supervision: Sendable {
+  let daemon: Daemon
+  let kept: LastGoodConfiguration
+  let path: String
+  let logger: Logger
+  let manager = ServiceManager()
+
+  func run(_ boot: LastGoodConfiguration.Boot) async {
+    if boot.refused == nil { keep(boot.configuration) }
+    manager.ready("running")
+    logger.notice(
+      "running",
+      metadata: ["version": "\(Version.current)", "gateway": "\(boot.configuration.gateway.id)"])
+    let watchdog = Task { await watch() }
+    for await event in Signals.events() {
+      switch event {
+      case .reload: await reload()
+      case .terminate:
+        manager.stopping()
+        logger.notice("stopping")
+        await daemon.stop()
+        watchdog.cancel()
+        logger.notice("stopped")
+        return
+      }
+    }
+  }
+
+  private func reload() async {
+    manager.reloading()
+    do {
+      let next = try Configuration.load(path: path)
+      try await daemon.reload(next)
+      keep(next)
+      logger.notice("configuration reloaded")
+    } catch {
+      logger.error(
+        "the configuration is refused; the old one goes on", metadata: ["error": "\(error)"])
+    }
+    manager.ready("running")
+  }
+
+  private func keep(_ configuration: Configuration) {
+    do {
+      try kept.keep(configuration)
+    } catch {
+      logger.error("the configuration could not be kept", metadata: ["error": "\(error)"])
+    }
+  }
+
+  private func watch() async {
+    guard let interval = manager.watchdogInterval else { return }
+    while !Task.isCancelled {
+      if daemon.isAlive(now: SystemClock.monotonic()) { manager.alive() }
+      try? await Task.sleep(nanoseconds: UInt64(interval))
+    }
+  }
+}

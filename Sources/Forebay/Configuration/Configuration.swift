@@ -1,0 +1,103 @@
+internal import Delivery
+internal import Ingest
+internal import Logging
+internal import Pipeline
+internal import Spool
+
+/// Everything that a configuration file says, checked, with the defaults filled in: the settings of
+/// every part of the daemon.
+///
+/// docs/configuration.md describes each key. The defaults stand in the settings types, beside the
+/// comments that explain them.
+struct Configuration: Sendable {
+  /// Where the system's configuration lies, and what `--config` defaults to.
+  static let defaultPath = "/etc/forebay/forebay.yaml"
+  /// Where the spool lies unless the file says otherwise.
+  static let defaultSpoolDirectory = "/var/lib/forebay"
+
+  /// The file as it was read.
+  struct Origin: Sendable, Hashable {
+    /// Absolute; where the file was, also when its kept copy was read instead.
+    var path: String
+    var bytes: [UInt8]
+
+    /// The folder that relative paths start from.
+    var folder: String { PathText.folder(of: path) }
+  }
+
+  struct Gateway: Sendable, Hashable {
+    /// Stands first in the identity of every batch.
+    var id: String
+    var site: String?
+  }
+
+  struct Status: Sendable, Hashable {
+    /// Absolute path of the local socket that `forebay status` and its siblings speak to; at most 107
+    /// bytes (unix(7)).
+    var socket: String
+  }
+
+  struct Shutdown: Sendable, Hashable {
+    /// Nanoseconds from SIGTERM to the exit at the latest.
+    var grace: Int64 = 20_000_000_000
+  }
+
+  var origin: Origin
+  var gateway: Gateway
+  /// In the file's order, each with the filters of the pipelines that read from it.
+  var sources: [SourceSettings]
+  var group: GroupSettings
+  var spool: SpoolSettings
+  /// In the file's order.
+  var pipelines: [PipelineSettings]
+  /// In the file's order.
+  var uplinks: [UplinkSettings]
+  var status: Status
+  var logLevel: Logger.Level
+  var shutdown: Shutdown
+  /// What is doubtful about the file; never an error.
+  var warnings: [ConfigurationDiagnostic]
+
+  /// Reads and checks a file.
+  /// - Throws: everything that is wrong with it, by place.
+  static func load(
+    path: String, files: ConfigurationFiles = .system
+  ) throws(ConfigurationErrors) -> Configuration {
+    let absolute = PathText.absolute(path, from: PathText.workingDirectory)
+    switch files.read(absolute, YAMLParser.Limits().bytes) {
+    case .failure(let fault):
+      let diagnostics = DiagnosticCollector(file: path)
+      diagnostics.error(
+        at: nil, path: "", "the configuration file \(fault.reason)",
+        hint: fault == .missing ? "name another one with --config" : nil, concern: .surroundings)
+      throw ConfigurationErrors(diagnostics: diagnostics.sorted, bytes: [])
+    case .success(let contents):
+      return try decode(
+        Origin(path: absolute, bytes: contents.bytes), shownAs: path, files: files)
+    }
+  }
+
+  /// Reads and checks a file's bytes.
+  /// - Parameters:
+  ///   - shownAs: the file's path in diagnostics.
+  ///   - toleratesSurroundings: takes errors about the machine around the file (a missing secret) as
+  ///     warnings: for a configuration that has run before, at a boot where the alternative is
+  ///     not to run at all.
+  static func decode(
+    _ origin: Origin, shownAs file: String, files: ConfigurationFiles,
+    toleratesSurroundings: Bool = false
+  ) throws(ConfigurationErrors) -> Configuration {
+    let diagnostics = DiagnosticCollector(
+      file: file, toleratesSurroundings: toleratesSurroundings)
+    let root = YAMLParser.parse(origin.bytes, diagnostics: diagnostics)
+    let configuration = root.flatMap { root in
+      ConfigurationDecoder(origin: origin, files: files, diagnostics: diagnostics).decode(root)
+    }
+    let all = diagnostics.sorted
+    guard var configuration, !diagnostics.hasErrors else {
+      throw ConfigurationErrors(diagnostics: all, bytes: origin.bytes)
+    }
+    configuration.warnings = all
+    return configuration
+  }
+}

@@ -1,0 +1,146 @@
+internal import Delivery
+internal import Ingest
+internal import Pipeline
+internal import Spool
+internal import Telemetry
+
+/// What can be seen only when several sections have been read.
+extension ConfigurationDecoder {
+  // MARK: From topics to pipelines
+
+  /// `key` may be a capture or a field of the payload, which nobody knows yet: so only what is probably
+  /// not meant is told.
+  func check(key name: String, _ value: ConfigurationValue, filters: [TopicFilter]) {
+    let captures = filters.map(\.captureNames)
+    let all = Set(captures.joined())
+    if all.contains(name) {
+      if let index = captures.firstIndex(where: { !$0.contains(name) }) {
+        value.warning(
+          "\(quoted(name)) is a capture of some filters, but \(quoted(filters[index].description)) has none of this name; there it is a field of the payload"
+        )
+      }
+    } else if let nearest = Suggestion.nearest(to: name, among: all.sorted()) {
+      value.warning(
+        "no filter has a capture \(quoted(name)), so it is a field of the payload",
+        hint: "did you mean '\(nearest)'?")
+    }
+  }
+
+  func warnOfUnused(
+    sources: [Placed<SourceSettings>], pipelines: [Placed<PipelineSettings>],
+    uplinks: [Placed<UplinkSettings>]
+  ) {
+    // After an error, what seems unused may only be misspelt.
+    guard !diagnostics.hasErrors else { return }
+    for source in sources {
+      let name = source.settings.name
+      guard !pipelines.contains(where: { $0.settings.sources?.contains(name) ?? true }) else { continue }
+      source.value.warning(
+        at: source.value.keyPlace, "no pipeline reads from the source \(quoted(name))",
+        hint: "nothing is taken from it")
+    }
+    for uplink in uplinks {
+      let name = uplink.settings.name
+      guard !pipelines.contains(where: { $0.settings.to == name }) else { continue }
+      uplink.value.warning(
+        at: uplink.value.keyPlace, "no pipeline delivers to the uplink \(quoted(name))")
+    }
+  }
+
+  /// One covering set of filters for all pipelines that read from a source.
+  func withFilters(
+    _ sources: [SourceSettings], of pipelines: [PipelineSettings]
+  ) -> [SourceSettings] {
+    sources.map { source in
+      var source = source
+      source.filters = TopicFilter.covering(
+        pipelines.filter { $0.sources?.contains(source.name) ?? true }.flatMap(\.from))
+      return source
+    }
+  }
+
+  /// While a group is open nothing is written to the broker, no ping either.
+  func check(
+    _ group: GroupSettings, sources: [Placed<SourceSettings>], in root: ConfigurationValue
+  ) {
+    guard let shortest = sources.map(\.settings).min(by: { $0.keepalive < $1.keepalive }) else {
+      return
+    }
+    let keepalive = Int64(shortest.keepalive) * ConfigurationDecoder.second
+    if group.linger > keepalive / 2 {
+      root.nearest("spool", "linger").error(
+        "linger (\(Quantity.describe(duration: group.linger))) is more than half of the keepalive of the source \(quoted(shortest.name)) (\(Quantity.describe(duration: keepalive)))",
+        hint: "the broker would take the session for dead")
+    }
+  }
+
+  // MARK: Uplinks and disk
+
+  func check(uplinks: [Placed<UplinkSettings>], spool: SpoolSettings) {
+    let spoolPath = files.resolved(spool.directory)
+    var directories: [(path: String, name: String)] = []
+    for uplink in uplinks {
+      guard case .file(let file) = uplink.settings.kind else { continue }
+      let path = files.resolved(file.directory)
+      let value = uplink.value.nearest("file", "directory")
+      if PathText.isWithin(path, spoolPath) || PathText.isWithin(spoolPath, path) {
+        value.error(
+          "the directory \(file.directory) and the spool's, \(spool.directory), lie within each other",
+          hint: "what is delivered must not count as, or be taken for, what is queued")
+      }
+      if let other = directories.first(where: {
+        PathText.isWithin(path, $0.path) || PathText.isWithin($0.path, path)
+      }) {
+        value.error(
+          "the directory \(file.directory) and that of the uplink \(quoted(other.name)) lie within each other")
+      }
+      directories.append((path, uplink.settings.name))
+      if files.kind(file.directory) == .other {
+        value.error(
+          "\(file.directory) is not a directory", concern: .surroundings)
+      }
+    }
+  }
+
+  func check(_ settings: SpoolSettings, in root: ConfigurationValue) {
+    if files.kind(settings.directory) == .other {
+      root.nearest("spool", "directory").error("\(settings.directory) is not a directory", concern: .surroundings)
+    }
+    guard let volume = files.volume(settings.directory) else { return }
+    let total = Quantity.describe(roughly: volume.total)
+    let minimumFree = Quantity.describe(bytes: settings.minimumFree)
+    if settings.minimumFree >= volume.total {
+      root.nearest("spool", "min_free").error(
+        "min_free (\(minimumFree)) is more than the whole file system of \(settings.directory) has (\(total))",
+        concern: .surroundings)
+    } else if settings.minimumFree > volume.free {
+      root.nearest("spool", "min_free").warning(
+        "only \(Quantity.describe(roughly: volume.free)) are free in \(settings.directory), less than min_free (\(minimumFree)): nothing would be taken in",
+        concern: .surroundings)
+    }
+    if settings.maximumBytes > volume.total - settings.minimumFree, settings.minimumFree < volume.total {
+      root.nearest("spool", "max").warning(
+        "max (\(Quantity.describe(bytes: settings.maximumBytes))) and min_free (\(minimumFree)) are together more than the file system has (\(total)); min_free decides",
+        concern: .surroundings)
+    }
+  }
+}
+
+extension ConfigurationValue {
+  /// A topic filter; errors point at the level at fault.
+  func topicFilter() -> TopicFilter? {
+    guard let text = text(expected: "a topic filter") else { return nil }
+    do throws(TopicFilterError) {
+      return try TopicFilter(parsing: text)
+    } catch {
+      let before = text.unicodeScalars.split(separator: "/", omittingEmptySubsequences: false)
+        .prefix((error.level ?? 1) - 1)
+      let offset = before.reduce(0) { $0 + $1.count + 1 }
+      let level = error.level.map { ", level \($0)" } ?? ""
+      self.error(
+        at: node.place(ofCharacter: offset),
+        "the topic filter \(quoted(text)) is not valid\(level): \(error.reason)", hint: error.hint)
+      return nil
+    }
+  }
+}

@@ -1,0 +1,216 @@
+internal import Delivery
+internal import Ingest
+internal import Logging
+internal import Pipeline
+internal import Spool
+internal import Telemetry
+
+/// Reads a tree into a ``Configuration``: one method per section, in the order of the documentation.
+/// What spans sections is checked in ConfigurationChecks.swift, when all of them have been read.
+struct ConfigurationDecoder {
+  static let second: Int64 = 1_000_000_000
+  static let day: Int64 = 86_400 * second
+
+  let origin: Configuration.Origin
+  let files: ConfigurationFiles
+  let diagnostics: DiagnosticCollector
+
+  /// Something read, with the value that it was read from, for the checks that come later.
+  struct Placed<Settings> {
+    var settings: Settings
+    var value: ConfigurationValue
+  }
+
+  /// Nil after errors that leave nothing to go on with; with other errors, settings that show the
+  /// defaults in the place of what is wrong, so that the remaining checks can be made.
+  func decode(_ root: YAMLNode) -> Configuration? {
+    let value = ConfigurationValue(
+      node: root, keyPlace: root.start, path: "",
+      context: .init(diagnostics: diagnostics, folder: origin.folder, files: files))
+    guard let top = value.section() else { return nil }
+    let gateway = top.required("gateway").flatMap(gateway)
+    let sourceValues = top.required("sources").map { $0.named() } ?? []
+    let sources = sourceValues.compactMap { source($0.value, name: $0.name) }
+    let (spool, group) = spool(top.optional("spool"))
+    let pipelineValues = top.required("pipelines").map { $0.named() } ?? []
+    let uplinkValues = top.required("uplinks").map { $0.named() } ?? []
+    let pipelines = pipelineValues.compactMap {
+      pipeline(
+        $0.value, name: $0.name, sources: sourceValues.map(\.name), uplinks: uplinkValues.map(\.name))
+    }
+    let uplinks = uplinkValues.compactMap { uplink($0.value, name: $0.name) }
+    let status = status(top.optional("status"), spool: spool, in: value)
+    let logLevel = top.optional("log").flatMap(logLevel) ?? .info
+    let shutdown = top.optional("shutdown").map(shutdown) ?? Configuration.Shutdown()
+    top.close()
+
+    check(group, sources: sources, in: value)
+    check(uplinks: uplinks, spool: spool)
+    check(spool, in: value)
+    warnOfUnused(sources: sources, pipelines: pipelines, uplinks: uplinks)
+    guard let gateway else { return nil }
+    return Configuration(
+      origin: origin, gateway: gateway,
+      sources: withFilters(sources.map(\.settings), of: pipelines.map(\.settings)),
+      group: group, spool: spool, pipelines: pipelines.map(\.settings),
+      uplinks: uplinks.map(\.settings), status: status, logLevel: logLevel, shutdown: shutdown,
+      warnings: [])
+  }
+
+  // MARK: gateway, status, log, shutdown
+
+  private func gateway(_ value: ConfigurationValue) -> Configuration.Gateway? {
+    guard let section = value.section() else { return nil }
+    let id = section.required("id").flatMap { $0.name() }
+    let site = section.optional("site").flatMap { $0.name() }
+    section.close()
+    return id.map { Configuration.Gateway(id: $0, site: site) }
+  }
+
+  private func status(
+    _ value: ConfigurationValue?, spool: SpoolSettings, in root: ConfigurationValue
+  ) -> Configuration.Status {
+    var socket: String?
+    if let section = value?.section() {
+      section.set(&socket, from: "socket") { $0.location() }
+      section.close()
+    }
+    // sun_path has 108 bytes, with the zero at the end (unix(7)).
+    let path = socket ?? spool.directory + "/forebay.sock"
+    if path.utf8.count > 107 {
+      let culprit = socket == nil ? root.nearest("spool", "directory") : root.nearest("status", "socket")
+      culprit.error(
+        "the socket's path \(quoted(path)) has \(path.utf8.count) bytes, expected at most 107",
+        hint: "set status.socket to a shorter path")
+    }
+    return Configuration.Status(socket: path)
+  }
+
+  private func logLevel(_ value: ConfigurationValue) -> Logger.Level? {
+    guard let section = value.section() else { return nil }
+    let level = section.optional("level").flatMap { $0.choice(Logger.Level.self) }
+    section.close()
+    return level
+  }
+
+  private func shutdown(_ value: ConfigurationValue) -> Configuration.Shutdown {
+    var shutdown = Configuration.Shutdown()
+    guard let section = value.section() else { return shutdown }
+    section.set(&shutdown.grace, from: "grace") {
+      $0.duration(in: ConfigurationDecoder.second...600 * ConfigurationDecoder.second)
+    }
+    section.close()
+    return shutdown
+  }
+
+  // MARK: spool
+
+  private func spool(_ value: ConfigurationValue?) -> (SpoolSettings, GroupSettings) {
+    var spool = SpoolSettings(directory: Configuration.defaultSpoolDirectory)
+    var group = GroupSettings()
+    guard let section = value?.section() else { return (spool, group) }
+    section.set(&spool.directory, from: "directory") { $0.location() }
+    section.set(&spool.maximumBytes, from: "max") { $0.byteSize(in: (16 << 20)...(1 << 50)) }
+    section.set(&spool.minimumFree, from: "min_free") { $0.byteSize(in: 0...(1 << 50)) }
+    section.set(&spool.keepAge, from: "keep") { $0.duration(in: 0...3650 * ConfigurationDecoder.day) }
+    let keepBytes = section.optional("keep_bytes")
+    // A small spool would otherwise be filled by what is kept only for looking back.
+    spool.keepBytes = min(spool.keepBytes, spool.maximumBytes / 4)
+    if let bytes = keepBytes?.byteSize(in: 0...(1 << 50)) {
+      spool.keepBytes = bytes
+      if bytes > spool.maximumBytes / 2 {
+        keepBytes?.error(
+          "\(Quantity.describe(bytes: bytes)) is more than half of the \(Quantity.describe(bytes: spool.maximumBytes)) that the spool may have",
+          hint: "what is kept after delivery would leave no room for what is to be delivered")
+      }
+    }
+    section.set(&group.linger, from: "linger") {
+      $0.duration(in: 1_000_000...60 * ConfigurationDecoder.second)
+    }
+    if let groupSection = section.optional("group")?.section() {
+      groupSection.set(&group.maximumCount, from: "max_count") { $0.integer(in: 1...65_536) }
+      groupSection.set(&group.maximumBytes, from: "max_bytes") {
+        $0.byteSize(in: 1024...(64 << 20)).map { Int($0) }
+      }
+      groupSection.close()
+    }
+    section.close()
+    return (spool, group)
+  }
+
+  // MARK: pipelines
+
+  enum WhenFull: String, CaseIterable {
+    /// The broker keeps what there is no room for.
+    case block
+  }
+
+  private enum TimeWord: String, CaseIterable {
+    case receipt
+  }
+
+  private enum CompressionWord: String, CaseIterable {
+    case none
+    case gzip
+    case zstd
+
+    var value: BatchCompression {
+      switch self {
+      case .none: .none
+      case .gzip: .gzip
+      case .zstd: .zstd
+      }
+    }
+  }
+
+  private func pipeline(
+    _ value: ConfigurationValue, name: String, sources: [String], uplinks: [String]
+  ) -> Placed<PipelineSettings>? {
+    guard let section = value.section() else { return nil }
+    let from = section.required("from")
+    let filters = from?.items().compactMap { $0.topicFilter() } ?? []
+    var pipeline = PipelineSettings(name: name, from: filters, to: "")
+    section.set(&pipeline.sources, from: "sources") { value in
+      Set(value.items().compactMap { $0.reference(to: "a source", among: sources) })
+    }
+    section.set(&pipeline.decoder, from: "decode") { $0.choice(PipelineSettings.Decoder.self) }
+    let key = section.optional("key")
+    pipeline.key = key?.text(expected: "a capture of the filters or a field of the payload")
+    if let key, let name = pipeline.key { check(key: name, key, filters: filters) }
+    section.set(&pipeline.time, from: "time", eventTime)
+    section.set(&pipeline.batch, from: "batch", batching)
+    _ = section.optional("when_full")?.choice(WhenFull.self)
+    let to = section.required("to")?.reference(to: "an uplink", among: uplinks)
+    pipeline.to = to ?? pipeline.to
+    section.close()
+    return Placed(settings: pipeline, value: value)
+  }
+
+  private func eventTime(_ value: ConfigurationValue) -> PipelineSettings.EventTime? {
+    if case .scalar = value.node.content {
+      return value.choice(TimeWord.self) == nil ? nil : .receipt
+    }
+    guard let section = value.section() else { return nil }
+    let field = section.required("field")?.text(expected: "a field of the payload")
+    let unit = section.required("unit")?.choice(PipelineSettings.TimeUnit.self)
+    section.close()
+    guard let field, let unit else { return nil }
+    return .field(field, unit)
+  }
+
+  private func batching(_ value: ConfigurationValue) -> PipelineSettings.Batching? {
+    guard let section = value.section() else { return nil }
+    var batch = PipelineSettings.Batching()
+    section.set(&batch.maximumBytes, from: "max_bytes") {
+      $0.byteSize(in: 1024...(64 << 20)).map { Int($0) }
+    }
+    section.set(&batch.maximumCount, from: "max_count") { $0.integer(in: 1...1_000_000) }
+    section.set(&batch.maximumAge, from: "max_age") {
+      $0.duration(in: 1_000_000...ConfigurationDecoder.day)
+    }
+    section.set(&batch.encoding, from: "encoding") { $0.choice(BatchEncoding.self) }
+    section.set(&batch.compression, from: "compression") { $0.choice(CompressionWord.self)?.value }
+    section.close()
+    return batch
+  }
+}

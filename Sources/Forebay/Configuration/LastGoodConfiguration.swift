@@ -1,0 +1,212 @@
+internal import Glibc
+internal import Spool
+internal import Telemetry
+
+/// The configuration that ran last, kept for the boot at which the edited one is refused: a gateway must
+/// come back after a power cut, whatever was half edited before it.
+///
+/// Two small files, both replaced by an atomic rename:
+/// - `<spool.directory>/configuration.yaml`: the bytes that ran, and a last line that names the file
+///   they came from, their number and their SHA-256. It stays a YAML file with the same line numbers;
+///   relative paths in it start from the original's folder.
+/// - `<state directory>/configuration-<16 hex digits>.location`: the digits name the path of the
+///   configuration file; the content is that path and the spool's directory, a line each. It solves
+///   the riddle that the spool's directory stands in the file that cannot be read.
+///
+/// The state directory is `--state`, else `$STATE_DIRECTORY` (systemd's `StateDirectory=`), else
+/// `/var/lib/forebay`.
+struct LastGoodConfiguration: Sendable {
+  static let fileName = "configuration.yaml"
+  private static let trailerMark = "# forebay-kept: "
+  /// Bytes of the trailer at most: a path has at most 4096.
+  private static let trailerLimit = 8192
+
+  /// What a boot has to run on.
+  struct Boot: Sendable {
+    var configuration: Configuration
+    /// Why the edited file was refused; nil when it is the one that runs.
+    var refused: ConfigurationErrors?
+    /// For the log and the status, naming the errors; nil when all is as it should be.
+    var alarm: String?
+  }
+
+  /// Why a configuration could not be kept.
+  struct Fault: Error, Sendable, Hashable, CustomStringConvertible {
+    var operation: String
+    var path: String
+    var cause: String
+
+    var description: String {
+      "cannot \(operation) \(path): \(cause); after an edit that is refused, the next boot would have no configuration to run on (--state names another directory)"
+    }
+  }
+
+  /// Absolute.
+  let stateDirectory: String
+
+  /// - Parameter stateDirectory: what `--state` says; nil when it was not given.
+  init(stateDirectory: String? = nil) {
+    let fromUnit = ConfigurationFiles.environment("STATE_DIRECTORY").map { list in
+      String(list.prefix { $0 != ":" })
+    }
+    self.stateDirectory = PathText.absolute(
+      stateDirectory ?? fromUnit ?? Configuration.defaultSpoolDirectory,
+      from: PathText.workingDirectory)
+  }
+
+  // MARK: Booting
+
+  /// The configuration at `path`, or the one kept from it when it is refused, missing or unreadable.
+  ///
+  /// What a kept configuration says of the machine around it (a secret that is no longer there) only
+  /// warns: it has run before, and the parts that are not concerned can run again.
+  /// - Throws: what is wrong with the file at `path`, when nothing was kept from it.
+  func load(
+    path: String, files: ConfigurationFiles = .system
+  ) throws(ConfigurationErrors) -> Boot {
+    var refusal: ConfigurationErrors
+    do throws(ConfigurationErrors) {
+      return Boot(
+        configuration: try Configuration.load(path: path, files: files), refused: nil, alarm: nil)
+    } catch {
+      refusal = error
+    }
+    let absolute = PathText.absolute(path, from: PathText.workingDirectory)
+    for directory in candidates(for: absolute, refused: refusal.bytes, files: files) {
+      let kept = "\(directory)/\(LastGoodConfiguration.fileName)"
+      guard case .success(let contents) = files.read(kept, LastGoodConfiguration.limit),
+        let bytes = LastGoodConfiguration.bytes(in: contents.bytes, keptFrom: absolute)
+      else { continue }
+      do throws(ConfigurationErrors) {
+        let configuration = try Configuration.decode(
+          Configuration.Origin(path: absolute, bytes: bytes), shownAs: kept, files: files,
+          toleratesSurroundings: true)
+        return Boot(
+          configuration: configuration, refused: refusal,
+          alarm: LastGoodConfiguration.alarm(path: path, kept: kept, refusal))
+      } catch {
+        refusal.diagnostics.append(
+          ConfigurationDiagnostic(
+            severity: .error, concern: .surroundings, file: kept, place: nil, path: "",
+            message: "the configuration that ran last is refused too",
+            hint: error.errors.first?.summary))
+      }
+    }
+    throw refusal
+  }
+
+  /// The configuration that ran before the one that is about to: what it says of pipelines that have been
+  /// dropped since is needed once more, to seal their backlog. Nil on the first start.
+  func previous(of boot: Boot, files: ConfigurationFiles = .system) -> Configuration? {
+    let origin = boot.configuration.origin
+    let kept = "\(boot.configuration.spool.directory)/\(LastGoodConfiguration.fileName)"
+    guard case .success(let contents) = files.read(kept, LastGoodConfiguration.limit),
+      let bytes = LastGoodConfiguration.bytes(in: contents.bytes, keptFrom: origin.path)
+    else { return nil }
+    return try? Configuration.decode(
+      Configuration.Origin(path: origin.path, bytes: bytes), shownAs: kept, files: files,
+      toleratesSurroundings: true)
+  }
+
+  private static let limit = YAMLParser.Limits().bytes + trailerLimit
+
+  /// Errors that an alarm names; more would hide the first.
+  private static let namedErrors = 5
+
+  private static func alarm(path: String, kept: String, _ refusal: ConfigurationErrors) -> String {
+    let errors = refusal.errors
+    let named = errors.prefix(namedErrors).map(\.summary).joined(separator: " | ")
+    let more = errors.count > namedErrors ? " | and \(errors.count - namedErrors) more" : ""
+    return "the configuration \(path) is refused, running on the last one that ran (\(kept)): "
+      + named + more
+  }
+
+  /// Where a kept copy may lie, likeliest first: where the location file says; where the refused file
+  /// says, if it can be read that far; in the state directory itself, which is the spool's by default.
+  private func candidates(
+    for path: String, refused bytes: [UInt8], files: ConfigurationFiles
+  ) -> [String] {
+    var directories: [String] = []
+    if case .success(let contents) = files.read(locationFile(for: path), 16 << 10) {
+      let lines = contents.bytes.split(separator: UInt8(ascii: "\n"))
+        .map { String(decoding: $0, as: UTF8.self) }
+      if lines.count == 2, lines[0] == path { directories.append(lines[1]) }
+    }
+    let tree = YAMLParser.parse(bytes, diagnostics: DiagnosticCollector(file: path))
+    if let node = tree?.value(of: "spool")?.value(of: "directory"),
+      case .scalar(let scalar) = node.content, !scalar.text.isEmpty
+    {
+      directories.append(PathText.absolute(scalar.text, from: PathText.folder(of: path)))
+    }
+    directories.append(stateDirectory)
+    return directories
+  }
+
+  /// What a kept file holds, if it was kept from `path` and is whole.
+  private static func bytes(in file: [UInt8], keptFrom path: String) -> [UInt8]? {
+    guard file.last == UInt8(ascii: "\n"),
+      let before = file.dropLast().lastIndex(of: UInt8(ascii: "\n"))
+    else { return nil }
+    let bytes = Array(file[..<before])
+    return Array(file[before...]) == trailer(for: bytes, from: path) ? bytes : nil
+  }
+
+  private static func trailer(for bytes: [UInt8], from path: String) -> [UInt8] {
+    Array("\n\(trailerMark)bytes=\(bytes.count) sha256=\(Digest(of: bytes)) path=\(path)\n".utf8)
+  }
+
+  private func locationFile(for path: String) -> String {
+    "\(stateDirectory)/configuration-\(Digest(of: Array(path.utf8)).hex.prefix(16)).location"
+  }
+
+  // MARK: Keeping
+
+  /// Keeps a configuration that has been running. Does nothing when it is kept already, so that it may
+  /// be called after every start and reload without wearing the flash.
+  ///
+  /// The spool's directory must exist; the state directory is made when only its last part is missing.
+  func keep(_ configuration: Configuration) throws(Fault) {
+    let origin = configuration.origin
+    let directory = configuration.spool.directory
+    guard !(origin.path + directory).utf8.contains(UInt8(ascii: "\n")) else {
+      throw Fault(operation: "keep", path: quoted(origin.path), cause: "the path has a line break")
+    }
+    try LastGoodConfiguration.replace(
+      "\(directory)/\(LastGoodConfiguration.fileName)",
+      with: origin.bytes + LastGoodConfiguration.trailer(for: origin.bytes, from: origin.path))
+    _ = mkdir(stateDirectory, 0o750)
+    try LastGoodConfiguration.replace(
+      locationFile(for: origin.path), with: Array("\(origin.path)\n\(directory)\n".utf8))
+  }
+
+  /// Writes a file so that after a power cut at any moment the old or the new one is there, whole.
+  private static func replace(_ path: String, with bytes: [UInt8]) throws(Fault) {
+    if case .success(let contents) = ConfigurationFiles.system.read(path, bytes.count),
+      contents.bytes == bytes
+    {
+      return
+    }
+    let temporary = path + ".new"
+    func fault(_ operation: String, _ path: String) -> Fault {
+      Fault(operation: operation, path: path, cause: ConfigurationFiles.errorText())
+    }
+    _ = unlink(temporary)
+    let descriptor = open(
+      temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o640)
+    guard descriptor >= 0 else { throw fault("create", temporary) }
+    defer { close(descriptor) }
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      let count = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else { throw fault("write", temporary) }
+      rest = rest.dropFirst(count)
+    }
+    guard fsync(descriptor) == 0 else { throw fault("sync", temporary) }
+    guard rename(temporary, path) == 0 else { throw fault("rename", temporary) }
+    let folder = open(PathText.folder(of: path), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard folder >= 0 else { throw fault("open", PathText.folder(of: path)) }
+    defer { close(folder) }
+    guard fsync(folder) == 0 else { throw fault("sync", PathText.folder(of: path)) }
+  }
+}

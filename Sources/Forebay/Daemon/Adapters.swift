@@ -1,0 +1,81 @@
+internal import Delivery
+internal import FoundationEssentials
+internal import Ingest
+internal import Spool
+internal import Telemetry
+
+// The stages do not know each other; they meet in the spool through these.
+
+/// The raw log as the intake sees it.
+struct SpooledLog: MessageLog {
+  let spool: Spool
+  /// Called after each commit.
+  let onCommit: @Sendable () -> Void
+
+  func append(_ group: MessageGroup) throws {
+    try spool.log.append(group)
+    onCommit()
+  }
+
+  func admission() -> Admission {
+    spool.space.parked.map { .closed(reason: $0) } ?? .open
+  }
+
+  func recover() throws {
+    // SQLite needs room to recover its log and to delete; what is reserved for that is given up now
+    // and taken again once the disk has plenty.
+    spool.ballast.release()
+    try spool.log.reopen()
+  }
+}
+
+/// What the state remembers of the broker sessions.
+struct SpooledSessions: SessionStore {
+  let state: StateStore
+
+  func clientID(source: String) throws -> String {
+    try state.clientID(source: source) {
+      // 23 bytes of letters and digits are what every server must take (MQTT 5.0, section 3.1.3.1).
+      "forebay" + Epoch(random: .random(in: 0 ... .max)).rawValue
+    }
+  }
+
+  func subscribedFilters(source: String) throws -> [String: SubscriptionState] {
+    guard let text = try state.subscriptions(source: source) else { return [:] }
+    let stored = try JSONDecoder().decode([String: String].self, from: Data(text.utf8))
+    // A word that this version does not know says only that the filter was subscribed once.
+    return stored.mapValues { SubscriptionState(rawValue: $0) ?? .uncertain }
+  }
+
+  func setSubscribedFilters(_ filters: [String: SubscriptionState], source: String) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    let data = try encoder.encode(filters.mapValues(\.rawValue))
+    try state.setSubscriptions(String(decoding: data, as: UTF8.self), source: source)
+  }
+}
+
+/// The outbox as delivery sees it.
+struct SpooledOutbox: Outbox {
+  let state: StateStore
+
+  func entries(
+    uplink: String, after: OutboxPosition?, excluding: Set<String>, limit: Int
+  ) throws -> [OutboxEntry] {
+    try state.outbox(
+      pipelines: try state.pipelines(uplink: uplink).subtracting(excluding),
+      after: after.map { ($0.place, $0.line) }, limit: limit
+    ).map {
+      OutboxEntry(
+        id: $0.id, position: OutboxPosition(place: $0.position, line: $0.line), batch: $0.batch)
+    }
+  }
+
+  func confirm(_ ids: [Int64]) throws { try state.confirm(ids) }
+
+  func split(_ id: Int64, into parts: [Batch]) throws { try state.split(id, into: parts) }
+
+  func setAside(_ id: Int64, rule: String, reason: String) throws {
+    try state.setAside(id, rule: rule, reason: reason)
+  }
+}

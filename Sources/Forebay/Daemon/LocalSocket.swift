@@ -1,0 +1,105 @@
+internal import Glibc
+
+/// A Unix socket that gives one document to everybody who connects: the first form of the status API.
+/// Who may read it is up to the permissions of the socket (0660, owner and group of the daemon).
+struct LocalSocket {
+  struct Failure: Error, CustomStringConvertible {
+    var description: String
+  }
+
+  /// Listens at `path` and answers every connection with what `document` gives at that time.
+  static func serve(_ path: String, document: @escaping @Sendable () async -> [UInt8]) throws {
+    let listener = try makeSocket(path)
+    unlink(path)
+    let bound = try withAddress(path) { bind(listener, $0, $1) }
+    guard bound == 0, chmod(path, 0o660) == 0, listen(listener, 16) == 0 else {
+      defer { close(listener) }
+      throw failure("listen at", path)
+    }
+    WorkerThread.start(name: "status") {
+      while true {
+        let client = accept(listener, nil, nil)
+        guard client >= 0 else {
+          if errno == EINTR || errno == ECONNABORTED { continue }
+          // Out of descriptors or memory: the daemon's work matters more than this socket.
+          poll(nil, 0, 100)
+          continue
+        }
+        // Who connects and does not read must not hold up the next one for long.
+        var limit = timeval(tv_sec: 2, tv_usec: 0)
+        setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        send(WorkerThread.wait(for: document), to: client)
+        close(client)
+      }
+    }
+  }
+
+  /// The document of the daemon that listens at `path`.
+  static func fetch(_ path: String) throws -> [UInt8] {
+    let client = try makeSocket(path)
+    defer { close(client) }
+    var limit = timeval(tv_sec: 10, tv_usec: 0)
+    setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    guard try withAddress(path, { connect(client, $0, $1) }) == 0 else {
+      throw failure("connect to", path)
+    }
+    var bytes: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 65_536)
+    while true {
+      let count = read(client, &chunk, chunk.count)
+      if count < 0, errno == EINTR { continue }
+      guard count >= 0 else { throw failure("read from", path) }
+      if count == 0 { return bytes }
+      bytes.append(contentsOf: chunk[..<count])
+    }
+  }
+
+  private static func send(_ bytes: [UInt8], to client: Int32) {
+    var sent = 0
+    while sent < bytes.count {
+      let count = bytes.withUnsafeBytes { buffer in
+        Glibc.send(
+          client, buffer.baseAddress?.advanced(by: sent), buffer.count - sent,
+          Int32(MSG_NOSIGNAL))
+      }
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else { return }
+      sent += count
+    }
+  }
+
+  private static func makeSocket(_ path: String) throws -> Int32 {
+    let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+    guard descriptor >= 0 else { throw failure("make a socket for", path) }
+    return descriptor
+  }
+
+  private static func withAddress<R>(
+    _ path: String, _ body: (UnsafePointer<sockaddr>, socklen_t) -> R
+  ) throws -> R {
+    var name = sockaddr_un()
+    name.sun_family = sa_family_t(AF_UNIX)
+    let bytes = Array(path.utf8)
+    guard bytes.count < MemoryLayout.size(ofValue: name.sun_path) else {
+      throw Failure(
+        description: "\(path): a socket's path may have 107 bytes (unix(7)); set status.socket")
+    }
+    withUnsafeMutableBytes(of: &name.sun_path) { $0.copyBytes(from: bytes) }
+    return withUnsafePointer(to: &name) { pointer in
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        body($0, socklen_t(MemoryLayout<sockaddr_un>.size))
+      }
+    }
+  }
+
+  private static func failure(_ operation: String, _ path: String) -> Failure {
+    let code = errno
+    let hint =
+      switch code {
+      case ENOENT, ECONNREFUSED: " (is the daemon running?)"
+      case EACCES: " (you are not in the daemon's group; try with sudo)"
+      default: ""
+      }
+    return Failure(description: "\(operation) \(path): \(String(cString: strerror(code)))\(hint)")
+  }
+}

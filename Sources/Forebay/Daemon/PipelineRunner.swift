@@ -1,0 +1,134 @@
+internal import Pipeline
+internal import Spool
+internal import Telemetry
+
+/// One pipeline at work: reads the log, runs the core, commits its seals. Used by one thread.
+struct PipelineRunner {
+  enum Life: Equatable {
+    case running
+    /// The configuration has dropped it: it reads up to this offset, seals, and is retired.
+    case draining(until: Offset)
+  }
+
+  /// How much may be decided in memory before it is sealed while there is more to read. A seal costs an
+  /// fsync, so a backlog is sealed in megabytes; live data is sealed as its batches close.
+  static let sealBytes = 1 << 20
+  static let sealBatches = 16
+  /// Nanoseconds after which progress without a batch (messages of other pipelines, dead letters) is
+  /// committed.
+  static let sealInterval: Int64 = 1_000_000_000
+
+  private(set) var core: PipelineCore
+  private(set) var life: Life = .running
+  private(set) var lastSeal: Int64
+  private var lastRequeued: Int64 = 0
+
+  var name: String { core.settings.name }
+  var settings: PipelineSettings { core.settings }
+
+  init(settings: PipelineSettings, version: String, state: PipelineState, now: Moment) {
+    core = PipelineCore(settings: settings, version: version, state: state)
+    lastSeal = now.monotonic
+  }
+
+  /// What one step did.
+  enum Step {
+    case nothing
+    case read
+    case sealed(batches: Int)
+  }
+
+  /// Reads the next stretch and seals when there is enough or nothing more to read.
+  /// - Returns: `.nothing` at the end of the log with nothing to seal yet.
+  mutating func step(
+    _ reader: LogReader, state: StateStore, now: Moment, onUnreadable: (String) -> Void
+  ) throws -> Step {
+    var atEnd = false
+    if core.sealableBytes < PipelineRunner.sealBytes, core.sealableBatches < PipelineRunner.sealBatches {
+      atEnd = try !read(reader, now: now, onUnreadable: onUnreadable)
+    }
+    core.tick(now)
+    let full =
+      core.sealableBytes >= PipelineRunner.sealBytes
+      || core.sealableBatches >= PipelineRunner.sealBatches
+    let due = now.monotonic - lastSeal >= PipelineRunner.sealInterval
+    if full || (atEnd && core.sealableBatches > 0) || due {
+      if let batches = try seal(state, now: now) { return .sealed(batches: batches) }
+    }
+    return atEnd ? .nothing : .read
+  }
+
+  /// False at the end of what it may read.
+  private mutating func read(
+    _ reader: LogReader, now: Moment, onUnreadable: (String) -> Void
+  ) throws -> Bool {
+    if case .draining(let until) = life, core.readPosition >= until { return false }
+    switch try reader.next(from: core.readPosition, interested: core.interested) {
+    case nil: return false
+    case .block(let block): core.process(block, now: now)
+    case .uninteresting(let first, let end):
+      core.skip(to: end, unmatched: end - first)
+    case .unreadable(let first, let end, let reason):
+      onUnreadable(reason)
+      core.skip(to: end, damaged: end - first)
+    }
+    return true
+  }
+
+  /// Commits what is decided.
+  /// - Returns: how many batches; nil when there was nothing to commit.
+  mutating func seal(_ state: StateStore, now: Moment) throws -> Int? {
+    lastSeal = now.monotonic
+    guard let seal = try core.takeSeal() else { return nil }
+    try state.seal(seal, pipeline: name)
+    return seal.batches.count
+  }
+
+  /// Takes up dead letters that an operator wants to be run again.
+  mutating func requeue(_ state: StateStore, now: Moment, limit: Int = 1_000) throws {
+    let letters = try state.requestedDeadLetters(pipeline: name, after: lastRequeued, limit: limit)
+    for letter in letters { core.requeue(letter, now: now) }
+    // The next look begins behind these; once nothing is left it begins at the front again, for
+    // letters that were requested later.
+    lastRequeued = letters.last?.id ?? 0
+  }
+
+  /// Closes the open batch and commits it.
+  mutating func close(_ state: StateStore, now: Moment) throws {
+    core.close(now)
+    _ = try seal(state, now: now)
+  }
+
+  /// Goes on under other settings. What was read so far is sealed under the old ones first.
+  mutating func change(
+    to settings: PipelineSettings, version: String, state: StateStore, now: Moment
+  ) throws {
+    try close(state, now: now)
+    try restart(settings: settings, version: version, state: state, now: now)
+  }
+
+  /// Begins again at the committed state: after a change, and after a failed commit, of which nobody
+  /// knows what the disk holds.
+  mutating func restart(
+    settings: PipelineSettings? = nil, version: String? = nil, state: StateStore, now: Moment
+  ) throws {
+    guard let committed = try state.state(of: name) else { return }
+    core = PipelineCore(
+      settings: settings ?? core.settings, version: version ?? core.version, state: committed)
+    lastSeal = now.monotonic
+    lastRequeued = 0
+  }
+
+  mutating func drain(until offset: Offset) { life = .draining(until: offset) }
+
+  /// It was dropped and has read everything that it has to.
+  var isDrained: Bool {
+    if case .draining(let until) = life { return core.readPosition >= until }
+    return false
+  }
+
+  /// When it wants to be stepped again without anything new to read.
+  var deadline: Int64 {
+    min(core.deadline ?? .max, lastSeal + PipelineRunner.sealInterval)
+  }
+}

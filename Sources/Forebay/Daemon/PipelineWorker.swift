@@ -1,0 +1,168 @@
+internal import Logging
+internal import Pipeline
+internal import Spool
+internal import Synchronization
+internal import Telemetry
+
+/// Runs every pipeline on one thread, and the spool's housekeeping between their steps.
+final class PipelineWorker: Sendable {
+  /// What a pipeline is to do, as the configuration says it.
+  struct Assignment: Sendable, Hashable {
+    var settings: PipelineSettings
+    var version: String
+
+    init(_ settings: PipelineSettings) {
+      self.settings = settings
+      version = pipelineVersion(settings)
+    }
+
+    var registration: PipelineRegistration {
+      PipelineRegistration(name: settings.name, uplink: settings.to, version: version)
+    }
+  }
+
+  /// What `status` shows of a running pipeline.
+  struct Figures: Sendable {
+    var readPosition: Offset
+    var checkpoint: Offset
+    var openReadings: Int
+    var openBytes: Int
+    var version: String
+    var draining: Bool
+  }
+
+  private enum Command: Sendable {
+    case reload([Assignment], gateway: String, done: CheckedContinuation<Void, any Error>)
+    /// Reads and seals everything that is in the log, at most until `deadline`, and ends the thread.
+    case finish(deadline: Int64, done: CheckedContinuation<Void, Never>)
+  }
+
+  private struct Shared: Sendable {
+    var commands: [Command] = []
+    var figures: [String: Figures] = [:]
+    var trouble: String?
+    var lastPass: Int64 = 0
+  }
+
+  private let spool: Spool
+  private let moment: MomentSource
+  private let logger: Logger
+  private let doorbell = Doorbell()
+  private let shared = Mutex(Shared())
+  private let onSealed: @Sendable () -> Void
+
+  /// - Parameter onSealed: called after a seal that holds batches.
+  init(
+    spool: Spool, moment: @escaping MomentSource, logger: Logger,
+    onSealed: @escaping @Sendable () -> Void
+  ) {
+    self.spool = spool
+    self.moment = moment
+    self.logger = logger
+    self.onSealed = onSealed
+  }
+
+  /// Begins. Pipelines that the state knows as active and that are in `previous` only are drained under
+  /// their old settings and retired; those that nobody can read any more are retired as they are.
+  func start(_ assignments: [Assignment], previous: [Assignment], gateway: String) throws {
+    let work = try Work(
+      spool: spool, assignments: assignments, previous: previous, gateway: gateway, now: moment(),
+      logger: logger)
+    // The value moves to the thread, which is the only one that ever touches it.
+    let handover = Handover(work)
+    WorkerThread.start(name: "pipelines") { self.run(handover.take()) }
+  }
+
+  /// New messages are in the log, or there is room again.
+  func wake() { doorbell.ring() }
+
+  func reload(_ assignments: [Assignment], gateway: String) async throws {
+    try await withCheckedThrowingContinuation { done in
+      shared.withLock { $0.commands.append(.reload(assignments, gateway: gateway, done: done)) }
+      doorbell.ring()
+    }
+  }
+
+  /// Seals what is in the log and ends; gives up at `deadline` (monotonic nanoseconds), from where the
+  /// next start goes on.
+  func finish(deadline: Int64) async {
+    await withCheckedContinuation { done in
+      shared.withLock { $0.commands.append(.finish(deadline: deadline, done: done)) }
+      doorbell.ring()
+    }
+  }
+
+  var figures: [String: Figures] { shared.withLock { $0.figures } }
+  /// Why nothing is sealed at present; nil when all is well.
+  var trouble: String? { shared.withLock { $0.trouble } }
+  /// When the thread last went round, in monotonic nanoseconds: the watchdog's question.
+  var lastPass: Int64 { shared.withLock { $0.lastPass } }
+
+  // MARK: The thread
+
+  private func run(_ work: consuming Work) {
+    var work = work
+    var finishing: (deadline: Int64, done: CheckedContinuation<Void, Never>)?
+    while true {
+      let commands = shared.withLock { shared in
+        defer { shared.commands = [] }
+        return shared.commands
+      }
+      for command in commands {
+        switch command {
+        case .reload(let assignments, let gateway, let done):
+          done.resume(with: Result { try work.reload(assignments, gateway: gateway, now: moment()) })
+        case .finish(let deadline, let done):
+          finishing = (deadline, done)
+        }
+      }
+      let now = moment()
+      let progress = pass(&work, now: now)
+      shared.withLock { shared in
+        shared.figures = work.figures
+        shared.lastPass = now.monotonic
+      }
+      if let ending = finishing, progress == .idle || now.monotonic >= ending.deadline {
+        work.finish(now: now)
+        ending.done.resume()
+        return
+      }
+      if progress != .busy { doorbell.wait(until: work.nextDeadline(after: now.monotonic)) }
+    }
+  }
+
+  private enum Progress {
+    case busy
+    /// Everything is read and nothing waits for its age.
+    case idle
+    /// A failure: wait before the next try.
+    case stuck
+  }
+
+  private func pass(_ work: inout Work, now: Moment) -> Progress {
+    do {
+      let outcome = try work.pass(now: now)
+      shared.withLock { $0.trouble = work.blocked }
+      if outcome.batches > 0 { onSealed() }
+      return outcome.progressed ? .busy : .idle
+    } catch {
+      shared.withLock { $0.trouble = "\(error)" }
+      logger.error("pipelines cannot go on; they will try again", metadata: ["error": "\(error)"])
+      work.recover(now: now)
+      return .stuck
+    }
+  }
+}
+
+/// Carries a value that is not Sendable to the one thread that will own it.
+//
+// @unchecked: `take` is called once, on the new thread, before which nobody else keeps the value.
+private final class Handover<Value>: @unchecked Sendable {
+  private var value: Value?
+  init(_ value: Value) { self.value = value }
+  func take() -> Value {
+    defer { value = nil }
+    guard let value else { preconditionFailure("a value is handed over once") }
+    return value
+  }
+}

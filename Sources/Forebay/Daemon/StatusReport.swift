@@ -1,0 +1,83 @@
+/// What `forebay status` shows: one document, the same for people and for programs. Version 1; fields
+/// are added, never renamed or removed, within a version.
+struct StatusReport: Codable, Sendable {
+  struct Source: Codable, Sendable {
+    var name: String
+    var state: String
+    var detail: String?
+    var messages: Int64
+    var bytes: Int64
+    var groups: Int64
+    var reconnects: Int64
+    /// Messages that the broker says it has dropped since it started, for whomever; nil when it does not say.
+    var droppedByBroker: Int64?
+  }
+
+  struct Spool: Codable, Sendable {
+    var directory: String
+    var usedBytes: Int64
+    var maximumBytes: Int64
+    var freeBytes: Int64
+    var minimumFreeBytes: Int64
+    /// Why nothing is taken in; nil when all is well.
+    var parked: String?
+    var log: String
+    /// The offset that the next message gets.
+    var nextOffset: Int64
+    /// Messages that the log ever took.
+    var received: Int64
+  }
+
+  struct Pipeline: Codable, Sendable {
+    var name: String
+    var version: String
+    /// True: dropped from the configuration, sealing its backlog.
+    var draining: Bool
+    /// Messages in the log that it has not read.
+    var backlog: Int64
+    var openReadings: Int
+    var outboxBatches: Int64
+    var outboxReadings: Int64
+    /// Seconds since the oldest batch in the outbox was sealed; nil when it is empty.
+    var oldestOutboxSeconds: Double?
+    var decoded: Int64
+    var unmatched: Int64
+    var rejected: Int64
+    var damaged: Int64
+    var produced: Int64
+    var delivered: Int64
+    var deadLetters: Int64
+  }
+
+  struct Uplink: Codable, Sendable {
+    var name: String
+    var state: String
+    var attempts: Int64
+    var answers: [String: Int64]
+    var batchesDelivered: Int64
+    var readingsDelivered: Int64
+    var bytesSent: Int64
+    var inFlight: Int
+    var lastError: String?
+    var nextAttemptSeconds: Double?
+    var holds: [String]
+  }
+
+  struct Alarm: Codable, Sendable {
+    var kind: String
+    var text: String
+  }
+
+  var version = 1
+  var gateway: String
+  var site: String?
+  var software: String
+  var uptimeSeconds: Double
+  var clockSynchronised: Bool
+  var residentBytes: Int64
+  var sources: [Source]
+  var spool: Spool
+  var pipelines: [Pipeline]
+  var uplinks: [Uplink]
+  var alarms: [Alarm]
+}

@@ -1,0 +1,175 @@
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import NIOSSL
+
+/// HTTP/1.1 in front of a ``ReceiverService``: collects requests, bounded, and writes what it says.
+final class ReceiverServer: Sendable {
+  /// The port that is listened on.
+  let port: Int
+  private let channel: any Channel
+  private let group: MultiThreadedEventLoopGroup
+
+  private init(port: Int, channel: any Channel, group: MultiThreadedEventLoopGroup) {
+    self.port = port
+    self.channel = channel
+    self.group = group
+  }
+
+  /// Listens. Port 0 means any free port.
+  ///
+  /// - Parameter tls: nil: without TLS.
+  static func start(
+    host: String, port: Int, tls: NIOSSLContext?, maximumBytes: Int, service: ReceiverService
+  ) async throws -> ReceiverServer {
+    // Two loops: one checks digests while the other reads.
+    let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
+    do {
+      let channel = try await ServerBootstrap(group: group)
+        .serverChannelOption(.backlog, value: 256)
+        .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+        .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+        .childChannelInitializer { channel in
+          channel.eventLoop.makeCompletedFuture {
+            let pipeline = channel.pipeline.syncOperations
+            if let tls { try pipeline.addHandler(NIOSSLServerHandler(context: tls)) }
+            try pipeline.configureHTTPServerPipeline(withErrorHandling: true)
+            try pipeline.addHandler(ReceiverHandler(service: service, maximumBytes: maximumBytes))
+          }
+        }
+        .bind(host: host, port: port).get()
+      return ReceiverServer(port: channel.localAddress?.port ?? port, channel: channel, group: group)
+    } catch {
+      try? await group.shutdownGracefully()
+      throw error
+    }
+  }
+
+  /// Takes no more connections. Those that are open go on.
+  func stopListening() async throws { try await channel.close() }
+
+  /// Closes every connection.
+  func stop() async throws { try await group.shutdownGracefully() }
+
+  /// TLS with the receiver's certificate chain and key, and, when `clientAuthorities` is given, only
+  /// for senders whose certificate those authorities vouch for. All are paths of PEM files.
+  static func tls(
+    certificate: String, key: String, clientAuthorities: String?
+  ) throws -> NIOSSLContext {
+    let chain = try NIOSSLCertificate.fromPEMFile(certificate)
+    let privateKey = try NIOSSLPrivateKey(file: key, format: .pem)
+    var configuration = TLSConfiguration.makeServerConfiguration(
+      certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(privateKey))
+    configuration.minimumTLSVersion = .tlsv12
+    if let clientAuthorities {
+      configuration.trustRoots = .file(clientAuthorities)
+      // A sender has no host name that could be compared.
+      configuration.certificateVerification = .noHostnameVerification
+    }
+    return try NIOSSLContext(configuration: configuration)
+  }
+}
+
+/// One connection. The pipelining handler in front of it lets one request through at a time.
+private final class ReceiverHandler: ChannelInboundHandler {
+  typealias InboundIn = HTTPServerRequestPart
+  typealias OutboundOut = HTTPServerResponsePart
+
+  private let service: ReceiverService
+  private let maximumBytes: Int
+  private var head: HTTPRequestHead?
+  private var body = ByteBuffer()
+  private var tooLong = false
+
+  init(service: ReceiverService, maximumBytes: Int) {
+    self.service = service
+    self.maximumBytes = maximumBytes
+  }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    switch unwrapInboundIn(data) {
+    case .head(let head):
+      self.head = head
+      body = ByteBuffer()
+      tooLong = false
+      if head.headers.first(name: "Expect")?.lowercased() == "100-continue" {
+        let answer = HTTPResponseHead(version: head.version, status: .continue)
+        context.writeAndFlush(wrapOutboundOut(.head(answer)), promise: nil)
+      }
+    case .body(var part):
+      // A body that is too long is read to its end, so that the sender gets the answer, and not kept.
+      if tooLong || body.readableBytes + part.readableBytes > maximumBytes {
+        tooLong = true
+        body = ByteBuffer()
+      } else {
+        body.writeBuffer(&part)
+      }
+    case .end:
+      guard let head else { return }
+      var fields: [String: String] = [:]
+      for (name, value) in head.headers {
+        let name = name.lowercased()
+        fields[name] = fields[name].map { "\($0),\(value)" } ?? value
+      }
+      let request = ReceiverRequest(
+        method: head.method.rawValue, fields: fields, body: Array(body.readableBytesView),
+        tooLong: tooLong)
+      body = ByteBuffer()
+      let channel = context.channel
+      let keepAlive = head.isKeepAlive
+      service.handle(request) { reply in
+        ReceiverHandler.write(reply, to: channel, version: head.version, keepAlive: keepAlive)
+      }
+    }
+  }
+
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    context.close(promise: nil)
+  }
+
+  private static func write(
+    _ reply: ReceiverReply, to channel: any Channel, version: HTTPVersion, keepAlive: Bool
+  ) {
+    switch reply {
+    case .silence: return
+    case .drop: channel.close(promise: nil)
+    case .raw(let text):
+      channel.eventLoop.execute {
+        // Behind the encoder, which would take nothing but HTTP.
+        let encoder = try? channel.pipeline.syncOperations.context(
+          handlerType: HTTPResponseEncoder.self)
+        encoder?.writeAndFlush(NIOAny(ByteBuffer(string: text)), promise: nil)
+        channel.close(promise: nil)
+      }
+    case .half(let answer):
+      let body = ByteBuffer(string: answer.body)
+      let half = body.getSlice(at: 0, length: body.readableBytes / 2) ?? ByteBuffer()
+      let head = responseHead(answer, version: version, length: body.readableBytes, keepAlive: true)
+      channel.write(HTTPServerResponsePart.head(head), promise: nil)
+      channel.writeAndFlush(HTTPServerResponsePart.body(.byteBuffer(half)))
+        .whenComplete { _ in channel.close(promise: nil) }
+    case .answer(let answer):
+      let body = ByteBuffer(string: answer.body)
+      let head = responseHead(
+        answer, version: version, length: body.readableBytes, keepAlive: keepAlive)
+      channel.write(HTTPServerResponsePart.head(head), promise: nil)
+      channel.write(HTTPServerResponsePart.body(.byteBuffer(body)), promise: nil)
+      let written = channel.writeAndFlush(HTTPServerResponsePart.end(nil))
+      if !keepAlive { written.whenComplete { _ in channel.close(promise: nil) } }
+    }
+  }
+
+  private static func responseHead(
+    _ answer: ReceiverReply.Answer, version: HTTPVersion, length: Int, keepAlive: Bool
+  ) -> HTTPResponseHead {
+    var headers = HTTPHeaders()
+    headers.add(name: "Content-Type", value: answer.contentType)
+    headers.add(name: "Content-Length", value: String(length))
+    if !keepAlive { headers.add(name: "Connection", value: "close") }
+    for (name, value) in answer.fields.sorted(by: { $0.key < $1.key }) {
+      headers.add(name: name, value: value)
+    }
+    return HTTPResponseHead(
+      version: version, status: HTTPResponseStatus(statusCode: answer.status), headers: headers)
+  }
+}

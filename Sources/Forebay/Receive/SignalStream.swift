@@ -1,0 +1,29 @@
+import Dispatch
+import Glibc
+
+/// Signals as they arrive, in place of what they do by default.
+struct SignalStream: Sendable, AsyncSequence {
+  typealias Element = Int32
+  private let stream: AsyncStream<Int32>
+
+  /// From now on the signals arrive here and no longer end the process.
+  init(_ signals: [Int32]) {
+    stream = AsyncStream { continuation in
+      // Unsafe only in name: dispatch sources may be cancelled from any thread, and nothing else is
+      // done with them.
+      nonisolated(unsafe) let sources = signals.map { number in
+        // A dispatch source sees a signal also when it is ignored; the default would still apply.
+        signal(number, SIG_IGN)
+        let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+        source.setEventHandler { continuation.yield(number) }
+        source.resume()
+        return source
+      }
+      continuation.onTermination = { _ in
+        for source in sources { source.cancel() }
+      }
+    }
+  }
+
+  func makeAsyncIterator() -> AsyncStream<Int32>.Iterator { stream.makeAsyncIterator() }
+}

@@ -1,0 +1,43 @@
+/// How long to wait before the next attempt to connect. Pure; nanoseconds.
+///
+/// Ordinary failures: "full jitter", evenly drawn from zero to a bound that doubles with every failure
+/// from 0.5 s up to 60 s, so that a broker that comes back is not met by all its clients at once. A
+/// session that another client took over waits at least 10 s, and up to 20 min when it happens again
+/// and again: two boxes with one client id would otherwise throw each other out without end, and each
+/// time the broker would send its unacknowledged messages to the other one.
+package struct Backoff: Sendable {
+  package static let initialBound: Int64 = 500_000_000
+  package static let maximumBound: Int64 = 60_000_000_000
+  package static let contestedMinimum: Int64 = 10_000_000_000
+  package static let contestedMaximum: Int64 = 600_000_000_000
+  /// A connection that lasted so long ends a series of ordinary failures.
+  package static let stable: Int64 = 10_000_000_000
+  /// A connection that lasted so long ends a series of takeovers.
+  package static let uncontested: Int64 = 1_200_000_000_000
+
+  private var failures = 0
+  private var takeovers = 0
+
+  package init() {}
+
+  /// The delay after a failure to connect, or the loss of a connection.
+  package mutating func delay(using random: inout some RandomNumberGenerator) -> Int64 {
+    let bound = min(Self.maximumBound, Self.initialBound << Int64(min(failures, 20)))
+    failures += 1
+    return Int64.random(in: 0...bound, using: &random)
+  }
+
+  /// The delay after another client took the session over.
+  package mutating func delayAfterTakeover(using random: inout some RandomNumberGenerator) -> Int64 {
+    let least = min(Self.contestedMaximum, Self.contestedMinimum << Int64(min(takeovers, 20)))
+    takeovers += 1
+    return Int64.random(in: least...2 * least, using: &random)
+  }
+
+  /// A connection that the broker had accepted is over.
+  /// - Parameter duration: how long it lasted.
+  package mutating func connectionEnded(after duration: Int64) {
+    if duration >= Self.stable { failures = 0 }
+    if duration >= Self.uncontested { takeovers = 0 }
+  }
+}

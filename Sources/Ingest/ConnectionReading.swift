@@ -1,0 +1,164 @@
+import CMosquitto
+import Glibc
+
+/// What ended a round of reading.
+enum ReadEnd {
+  /// The socket has nothing more.
+  case dry
+  /// There may be more; others get their turn first.
+  case more
+  /// The group is full.
+  case full
+  /// Part of a small packet is there, which cannot be read in part: look again shortly.
+  case partial
+  case lost(SourceFault)
+}
+
+extension Connection {
+  /// Packets of one connection in one round.
+  private static let packetsPerRound = 256
+
+  /// Reads packets until the socket is dry, the group is full or others should have their turn.
+  func read() -> ReadEnd {
+    isTLS ? readDecrypted() : readPlain()
+  }
+
+  /// Whether the socket itself has nothing to read; `errno` after `mosquitto_loop_read` cannot tell.
+  var isDry: Bool {
+    if mayHoldDecrypted { return false }
+    var byte: UInt8 = 0
+    return recv(socket, &byte, 1, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT)) < 0
+  }
+
+  private func readPlain() -> ReadEnd {
+    var budget = Connection.packetsPerRound
+    while budget > 0 {
+      if insidePublish {
+        // The library takes all the socket has, up to the packet's end, and then calls back.
+        if let fault = readOne() { return .lost(fault) }
+        if insidePublish { return isDry ? .dry : .more }
+        if isFull { return .full }
+      }
+      let count = recv(
+        socket, peeked.baseAddress, peeked.count,
+        Int32(MSG_PEEK) | Int32(MSG_DONTWAIT))
+      guard count > 0 else {
+        if count < 0, errno == EAGAIN || errno == EINTR { return .dry }
+        return .lost(
+          .connectionLost(
+            detail: count == 0 ? "closed by the broker" : String(cString: strerror(errno))))
+      }
+      let scan = PacketScan(
+        UnsafeRawBufferPointer(rebasing: peeked[..<count]), publishLimit: publishLimit,
+        controlLimit: Connection.controlLimit)
+      for _ in 0..<scan.packets {
+        if let fault = readOne() { return .lost(fault) }
+        budget -= 1
+        if isFull { return .full }
+      }
+      switch scan.rest {
+      case .nothing: break
+      case .header, .control:
+        // Looking again, the library would know that it is inside a packet, and we would not.
+        if scan.packets == 0 { return .partial }
+      case .publish:
+        insidePublish = true
+      case .tooLarge(let bytes, let limit):
+        return .lost(.packetTooLarge(bytes: bytes, limit: limit))
+      case .malformed:
+        return .lost(.protocolViolation(detail: "a malformed packet, or one at QoS 2"))
+      }
+    }
+    return .more
+  }
+
+  /// TLS hides the packets, so their size is known only once the library has allocated it; but a broker
+  /// behind TLS was vouched for by a configured authority.
+  private func readDecrypted() -> ReadEnd {
+    for _ in 0..<Connection.packetsPerRound {
+      if !mayHoldDecrypted {
+        var byte: UInt8 = 0
+        let count = recv(
+          socket, &byte, 1, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT))
+        if count < 0, errno == EAGAIN || errno == EINTR { return .dry }
+        if count <= 0 {
+          // During the handshake the library does not notice that the connection is gone.
+          if let fault = readOne() { return .lost(fault) }
+          return .lost(.connectionLost(detail: "closed by the broker"))
+        }
+      }
+      mayHoldDecrypted = false
+      if let fault = readOne() { return .lost(fault) }
+      if isFull { return .full }
+    }
+    return .more
+  }
+
+  private var isFull: Bool { sink?.staging.core.isFull ?? false }
+
+  /// Lets the library read one packet, or what there is of it.
+  private func readOne() -> SourceFault? {
+    let before = events.publishes
+    let code = mosquitto_loop_read(handle, 1)
+    let number = errno
+    if events.publishes != before { insidePublish = false }
+    if let reason = events.disconnected {
+      return reason == Int(MQTT_RC_SESSION_TAKEN_OVER.rawValue) ? .takenOver : .closedByBroker(code: reason)
+    }
+    // A refusal makes the library fail as well, with less to say.
+    if let acceptance = events.acceptance, acceptance.code != 0 {
+      return .refused(code: acceptance.code, version: settings.version)
+    }
+    if code != 0 { return fault(code, number) }
+    return socket < 0 ? .connectionLost(detail: "closed by the broker") : nil
+  }
+
+  /// Writes until nothing is left, at most until `deadline`. Whether nothing is left.
+  func writeAll(until deadline: Int64) -> Bool {
+    while true {
+      do throws(SourceFault) { try write() } catch { return false }
+      if !wantsWrite { return true }
+      let remaining = deadline - monotonicNanoseconds()
+      guard remaining > 0 else { return false }
+      var entry = pollfd(fd: socket, events: Int16(POLLOUT), revents: 0)
+      if poll(&entry, 1, Int32(remaining / 1_000_000) + 1) < 0, errno != EINTR { return false }
+    }
+  }
+
+  /// Says DISCONNECT when nothing else is left to say, then stops writing. What was written stays on
+  /// its way: `drain` reads on until the broker has closed.
+  /// - Returns: a descriptor of the socket that survives this connection; -1 where there is none.
+  func finish(saying farewell: Bool, until deadline: Int64) -> Int32 {
+    guard socket >= 0 else { return -1 }
+    let copy = fcntl(socket, F_DUPFD_CLOEXEC, 0)
+    guard copy >= 0 else { return -1 }
+    if writeAll(until: deadline), farewell, mosquitto_disconnect_v5(handle, 0, nil) == 0 {
+      _ = mosquitto_loop_write(handle, 1)
+    }
+    return copy
+  }
+
+  /// Ends what `finish` began, after the connections are gone. Closing a socket with unread bytes resets
+  /// it, and the broker might then never read the acknowledgements before the reset.
+  static func drain(_ descriptors: [Int32], until deadline: Int64) {
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_536, alignment: 1)
+    defer { buffer.deallocate() }
+    var open = descriptors.filter { $0 >= 0 }
+    for descriptor in open { shutdown(descriptor, Int32(SHUT_WR)) }
+    while !open.isEmpty {
+      let remaining = deadline - monotonicNanoseconds()
+      guard remaining > 0 else { break }
+      var entries = open.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+      if poll(&entries, nfds_t(entries.count), Int32(remaining / 1_000_000) + 1) < 0, errno != EINTR {
+        break
+      }
+      for entry in entries where entry.revents != 0 {
+        let count = recv(entry.fd, buffer.baseAddress, buffer.count, Int32(MSG_DONTWAIT))
+        if count > 0 || (count < 0 && (errno == EAGAIN || errno == EINTR)) { continue }
+        close(entry.fd)
+        open.removeAll { $0 == entry.fd }
+      }
+    }
+    for descriptor in open { close(descriptor) }
+  }
+}

@@ -1,0 +1,51 @@
+internal import Telemetry
+
+/// What happened to a stretch of the log. Added up per stretch, because a seal may only count what its
+/// checkpoint has passed: a crash would count the rest twice.
+struct Tally: Sendable {
+  var unmatched: Int64 = 0
+  var decoded: Int64 = 0
+  var damaged: Int64 = 0
+  var requeued: Int64 = 0
+  var rejections: [Rejection] = []
+  /// About what `rejections` hold in memory.
+  var rejectedBytes = 0
+  var resolved: [Int64] = []
+
+  mutating func add(_ rejection: Rejection) {
+    rejectedBytes += rejection.payload.count + 256
+    rejections.append(rejection)
+  }
+
+  static func += (sum: inout Tally, next: Tally) {
+    sum.unmatched += next.unmatched
+    sum.decoded += next.decoded
+    sum.damaged += next.damaged
+    sum.requeued += next.requeued
+    sum.rejections += next.rejections
+    sum.rejectedBytes += next.rejectedBytes
+    sum.resolved += next.resolved
+  }
+}
+
+/// The batch that is being filled; its lines are in the core's ``LineBuffer``.
+struct OpenBatch: Sendable {
+  /// The checkpoint stays here until the batch is sealed.
+  let start: Offset
+  /// Monotonic nanoseconds at which its age closes it.
+  let deadline: Int64
+  /// Of its first and last reading from the log; nil while it holds only requeued ones.
+  var first: Offset?
+  var last: Offset?
+  var count = 0
+}
+
+/// A batch that is full, with its body as it was encoded.
+struct ClosedBatch: Sendable {
+  var log: LogID
+  var first: Offset
+  var last: Offset
+  var count: Int
+  var body: [UInt8]
+  var sealed: Moment
+}

@@ -1,0 +1,117 @@
+import Testing
+
+@testable import forebay
+
+@Suite("Configuration: what is shipped and what is documented")
+struct ConfigurationDocumentsTests {
+  /// A machine that has every file that an example names.
+  private static let machine = ConfigurationFiles(
+    read: { path, _ in
+      let text = path.hasSuffix(".pem")
+        ? "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n" : "secret"
+      return .success(.init(bytes: Array(text.utf8), isWorldReadable: false))
+    },
+    kind: { _ in .directory }, resolved: { $0 }, volume: { _ in nil },
+    credentialsDirectory: "/run/credentials/forebay.service")
+
+  private static func read(_ path: String) throws -> String {
+    // Tests/ForebayTests/Configuration/<this file>
+    let root = #filePath.split(separator: "/").dropLast(4).map { "/\($0)" }.joined()
+    let contents = try ConfigurationFiles.system.read("\(root)/\(path)", 1 << 20).get()
+    return String(decoding: contents.bytes, as: UTF8.self)
+  }
+
+  private static func decode(_ text: String) throws(ConfigurationErrors) -> Configuration {
+    try Configuration.decode(
+      .init(path: "/etc/forebay/forebay.yaml", bytes: Array(text.utf8)), shownAs: "example",
+      files: machine)
+  }
+
+  @Test("The shipped configuration has no fault")
+  func shipped() throws {
+    let configuration = try Self.decode(Self.read("packaging/forebay.yaml"))
+    #expect(configuration.warnings == [])
+  }
+
+  @Test("What the shipped configuration comments out are the defaults")
+  func shippedDefaults() throws {
+    let text = try Self.read("packaging/forebay.yaml")
+    let plain = try Self.decode(text)
+    // Each commented key in its place; those that name files of the operator's are left out.
+    var full = ""
+    for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+      let bare = line.drop { $0 == " " }
+      let isKey = ["# max", "# min_free", "# keep", "# linger", "# retained", "# batch", "# log:", "# shutdown"]
+        .contains { bare.hasPrefix($0) }
+      full += isKey ? line.replacing("# ", with: "", maxReplacements: 1) : line
+      full += "\n"
+    }
+    let spelled = try Self.decode(full)
+    #expect(full != text + "\n")
+    #expect(spelled.sources == plain.sources)
+    #expect(spelled.group == plain.group)
+    #expect(spelled.spool == plain.spool)
+    #expect(spelled.pipelines == plain.pipelines)
+    #expect(spelled.uplinks == plain.uplinks)
+    #expect(spelled.logLevel == plain.logLevel)
+    #expect(spelled.shutdown == plain.shutdown)
+  }
+
+  @Test("Every example of the documentation has no fault")
+  func examples() throws {
+    let page = try Self.read("docs/configuration.md")
+    let examples = page.split(separator: "```yaml\n").dropFirst().compactMap {
+      $0.split(separator: "```").first.map(String.init)
+    }
+    #expect(examples.count >= 7)
+    // What an example leaves out, because the page has it elsewhere.
+    let rest = [
+      ("gateway", "{ id: gw-042 }"), ("sources", "{ floor: { mqtt: { url: 'mqtt://localhost' } } }"),
+      ("pipelines", "{ climate: { from: a, to: central } }"),
+      ("uplinks", "{ central: { http: { url: 'https://ingest.example' } } }"),
+    ]
+    for example in examples {
+      let missing = rest.filter { !("\n" + example).contains("\n\($0.0):") }
+      let text = example + missing.map { "\($0.0): \($0.1)\n" }.joined()
+      do throws(ConfigurationErrors) {
+        let configuration = try Self.decode(text)
+        let unexpected = configuration.warnings.filter { !$0.message.contains("no pipeline") }
+        #expect(unexpected == [])
+      } catch {
+        Issue.record("\(error.report)")
+      }
+    }
+  }
+
+  @Test("Every key that is accepted is documented")
+  func everyKeyIsDocumented() throws {
+    let page = try Self.read("docs/configuration.md")
+    // A mapping with one unknown key makes the reader say which keys there are.
+    let probe = """
+      "?": 1
+      gateway: { "?": 1 }
+      sources: { floor: { "?": 1, mqtt: { "?": 1 } } }
+      spool: { "?": 1, group: { "?": 1 } }
+      pipelines: { climate: { "?": 1, time: { "?": 1 }, batch: { "?": 1 } } }
+      uplinks: { a: { "?": 1, http: { "?": 1 }, file: { "?": 1 }, retry: { "?": 1 }, breaker: { "?": 1 } } }
+      status: { "?": 1 }
+      log: { "?": 1 }
+      shutdown: { "?": 1 }
+      """
+    do throws(ConfigurationErrors) {
+      _ = try Self.decode(probe)
+      Issue.record("must be refused")
+    } catch {
+      let lists = error.diagnostics.compactMap { diagnostic -> String? in
+        guard let hint = diagnostic.hint, hint.hasPrefix("there are: ") else { return nil }
+        return String(hint.dropFirst("there are: ".count))
+      }
+      #expect(lists.count == 17)
+      for key in lists.flatMap({ $0.split(separator: ", ") }) {
+        let isDocumented = page.contains("`\(key)`") || page.contains(".\(key)`") || page.contains("## \(key)")
+          || page.contains(", \(key)") || page.contains("`\(key).")
+        #expect(isDocumented, "\(key) is not in docs/configuration.md")
+      }
+    }
+  }
+}
