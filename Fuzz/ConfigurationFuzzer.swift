@@ -1,12 +1,7 @@
-// Feeds bytes to the reader of the configuration: the YAML tree and the decoder over it. Whatever the
-// bytes, there is a configuration that keeps its promises or a list of errors with places in the file.
-
 import Delivery
 import Ingest
 import Pipeline
 import Telemetry
-
-@testable import forebay
 
 /// A machine whose files depend on their paths only: nothing on the real disk is opened.
 private let machine = ConfigurationFiles(
@@ -25,28 +20,32 @@ private let machine = ConfigurationFiles(
   volume: { _ in .init(total: 64 << 30, free: 8 << 30) },
   credentialsDirectory: "/run/credentials/forebay.service")
 
+/// The reader of the configuration: the YAML tree and the decoder over it. Whatever the bytes, there is a
+/// configuration that keeps its promises, or a list of errors with places in the file.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzConfiguration(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   let bytes = Array(UnsafeBufferPointer(start: start, count: count))
   do throws(ConfigurationErrors) {
     let configuration = try Configuration.decode(
       .init(path: "/etc/forebay/forebay.yaml", bytes: bytes), shownAs: "f", files: machine)
-    precondition(configuration.warnings.allSatisfy { $0.severity == .warning })
-    precondition(!configuration.sources.isEmpty)
+    require(configuration.warnings.allSatisfy { $0.severity == .warning }, "a configuration with an error")
+    require(!configuration.sources.isEmpty, "no source")
     let uplinks = configuration.uplinks.map(\.name)
-    precondition(configuration.pipelines.allSatisfy { uplinks.contains($0.to) && !$0.from.isEmpty })
+    require(
+      configuration.pipelines.allSatisfy { uplinks.contains($0.to) && !$0.from.isEmpty },
+      "a pipeline from or to nowhere")
     for pipeline in configuration.pipelines {
-      precondition(BatchIdentity.isName(pipeline.name))
+      require(BatchIdentity.isName(pipeline.name), "no name: \(pipeline.name)")
       for filter in pipeline.from {
-        precondition((try? TopicFilter(parsing: filter.description)) == filter)
+        require((try? TopicFilter(parsing: filter.description)) == filter, "\(filter) does not read back")
       }
     }
     _ = configuration.summary
     _ = configuration.summaryJSON
     check(configuration.warnings, in: bytes)
   } catch {
-    precondition(!error.errors.isEmpty)
-    precondition(error.diagnostics.count <= DiagnosticCollector.limit + 1)
+    require(!error.errors.isEmpty, "refused without an error")
+    require(error.diagnostics.count <= DiagnosticCollector.limit + 1, "too many diagnostics")
     check(error.diagnostics, in: bytes)
   }
   return 0
@@ -56,12 +55,12 @@ public func fuzzConfiguration(_ start: UnsafePointer<UInt8>?, _ count: Int) -> C
 private func check(_ diagnostics: [ConfigurationDiagnostic], in bytes: [UInt8]) {
   for diagnostic in diagnostics {
     if let place = diagnostic.place {
-      precondition(place.line >= 1 && place.line <= bytes.count + 1)
-      precondition(place.column >= 1 && place.column <= bytes.count + 1)
+      require(place.line >= 1 && place.line <= bytes.count + 1, "\(place) is not in the file")
+      require(place.column >= 1 && place.column <= bytes.count + 1, "\(place) is not in the file")
     }
-    precondition(diagnostic.json.utf8.count < 64 << 10)
+    require(diagnostic.json.utf8.count < 64 << 10, "a diagnostic without end")
   }
   let report = ConfigurationErrors.report(diagnostics, in: bytes)
-  precondition(report.utf8.count < 4 << 20)
-  precondition(report.utf8.allSatisfy { $0 >= 0x20 || $0 == 0x0A })
+  require(report.utf8.count < 4 << 20, "a report without end")
+  require(report.utf8.allSatisfy { $0 >= 0x20 || $0 == 0x0A }, "a control character in the report")
 }

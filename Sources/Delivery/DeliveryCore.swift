@@ -19,7 +19,7 @@ package struct DeliveryCore: Sendable {
     case send(id: Int64, position: OutboxPosition, attempt: Int)
     /// ``didConfirm(_:)``
     case confirm([Int64])
-    /// Cut it in halves: ``didSplit(_:)``, ``splitFailed(_:reason:now:)`` or ``vanished(_:)``.
+    /// Cut it in halves: ``didSplit(_:parts:)``, ``splitFailed(_:reason:now:)`` or ``vanished(_:)``.
     case split(id: Int64, position: OutboxPosition)
     /// ``didSetAside(_:)``
     case setAside(id: Int64, rule: String, reason: String)
@@ -89,10 +89,6 @@ package struct DeliveryCore: Sendable {
   var cursor: OutboxPosition?
   /// There may be unknown entries behind the cursor.
   var mayHaveMore = true
-  /// The cursor was set back, so that what comes next is older than what is known.
-  var rewound = false
-  /// The pipeline whose parts come next; they are wanted although the window may be full.
-  var justSplit: String?
   var outboxRetry = Int64.min
   private var outboxFailures = 0
   private(set) var counts: UplinkStatus
@@ -131,12 +127,15 @@ package struct DeliveryCore: Sendable {
 
   package mutating func didFetch(_ entries: [OutboxEntry], limit: Int) {
     outboxWorked()
-    rewound = false
-    justSplit = nil
     if entries.count < limit { mayHaveMore = false }
     for entry in entries {
       if cursor.map({ $0 < entry.position }) ?? true { cursor = entry.position }
-      guard known[entry.id] == nil else { continue }
+    }
+    learn(entries)
+  }
+
+  private mutating func learn(_ entries: [OutboxEntry]) {
+    for entry in entries where known[entry.id] == nil {
       let whole = Splitting.parent(of: entry.batch)
       let identity = entry.batch.identity
       known[entry.id] = Known(
@@ -202,13 +201,14 @@ package struct DeliveryCore: Sendable {
     ids.forEach { forget($0) }
   }
 
-  package mutating func didSplit(_ id: Int64) {
+  /// - Parameter parts: as they are in the outbox now; empty if they could not be read.
+  package mutating func didSplit(_ id: Int64, parts: [OutboxEntry]) {
     outboxWorked()
     counts.splits += 1
     guard let entry = known[id] else { return }
+    learn(parts)
     forget(id)
-    rewind(to: entry.position.predecessor)
-    justSplit = entry.pipeline
+    if parts.isEmpty { rewind(to: entry.position.predecessor) }
   }
 
   package mutating func splitFailed(_ id: Int64, reason: String, now: Int64) {
@@ -275,7 +275,6 @@ package struct DeliveryCore: Sendable {
     mayHaveMore = true
     guard let cursor, position < cursor else { return }
     self.cursor = position
-    rewound = true
   }
 
   mutating func update(_ pipeline: String, _ body: (inout PipelineState) -> Void) {

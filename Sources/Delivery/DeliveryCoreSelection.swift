@@ -6,7 +6,7 @@ extension DeliveryCore {
     guard outboxRetry <= now else { return nil }
     if let settlement = settlement() { return settlement }
     guard let room = room(now: now) else { return nil }
-    if rewound || probeWantsMore, let fetch = fetch(limit: room) { return fetch }
+    if probeWantsMore, let fetch = fetch(limit: room) { return fetch }
     if let entry = choose(now: now) { return send(entry, now: now) }
     return fetch(limit: room)
   }
@@ -91,7 +91,7 @@ extension DeliveryCore {
   private mutating func fetch(limit: Int) -> Action? {
     guard mayHaveMore else { return nil }
     var full: Set<String> = []
-    for (name, state) in pipelines where state.known >= window && name != justSplit {
+    for (name, state) in pipelines where state.known >= window {
       full.insert(name)
       let from = cursor ?? .first
       update(name) { $0.skippedFrom = min($0.skippedFrom ?? from, from) }

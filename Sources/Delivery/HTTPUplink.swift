@@ -225,7 +225,7 @@ package final class HTTPUplink: Uplink {
       case let error as HTTPClientError: HTTPUplink.kind(error)
       case is NIOConnectionError: .notConnected
       case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError: .tls
-      case is HTTPParserError: .garbage
+      case let error as HTTPParserError: error == .invalidEOFState ? .closed : .garbage
       case let error as IOError: HTTPUplink.isRefusal(error.errnoCode) ? .notConnected : .closed
       default: .closed
       }

@@ -153,7 +153,7 @@ package actor UplinkDriver {
         core.didConfirm(ids)
       case .split(let id, let position):
         guard let batch = try batch(id, position) else { return core.vanished(id) }
-        try split(id, batch)
+        try split(id, position, batch)
       case .setAside(let id, let rule, let reason):
         try outbox.setAside(id, rule: rule, reason: reason)
         core.didSetAside(id)
@@ -169,7 +169,7 @@ package actor UplinkDriver {
     }
   }
 
-  private func split(_ id: Int64, _ batch: Batch) throws {
+  private func split(_ id: Int64, _ position: OutboxPosition, _ batch: Batch) throws {
     let parts: [Batch]
     do {
       parts = try Splitting.halves(of: batch)
@@ -177,7 +177,10 @@ package actor UplinkDriver {
       return core.splitFailed(id, reason: error.description, now: now())
     }
     try outbox.split(id, into: parts)
-    core.didSplit(id)
+    // They stand where the batch stood. Should this fail, they are found later.
+    let entries = try? outbox.entries(
+      uplink: settings.name, after: position.predecessor, excluding: [], limit: parts.count)
+    core.didSplit(id, parts: entries ?? [])
   }
 
   /// An entry's batch, from the outbox if it is not at hand; nil when it is no longer there.

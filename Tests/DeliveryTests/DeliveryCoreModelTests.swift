@@ -65,11 +65,16 @@ struct DeliveryCoreModelTests {
         for id in ids { #expect(settled.insert(id).inserted) }
         try outbox.confirm(ids)
         core.didConfirm(ids)
-      case .split(let id, _):
+      case .split(let id, let position):
         #expect(settled.insert(id).inserted)
         let batch = try #require(outbox.waiting.first { $0.id == id }).batch
         try outbox.split(id, into: try Splitting.halves(of: batch))
-        core.didSplit(id)
+        // Now and then the store is closed just after it.
+        let fails = storeFails && Bool.random(using: &random)
+        core.didSplit(
+          id,
+          parts: fails
+            ? [] : try outbox.entries(uplink: "up", after: position.predecessor, excluding: [], limit: 2))
       case .setAside(let id, let rule, let reason):
         #expect(settled.insert(id).inserted)
         try outbox.setAside(id, rule: rule, reason: reason)

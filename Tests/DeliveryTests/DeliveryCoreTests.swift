@@ -33,10 +33,12 @@ struct CoreRig {
       case .confirm(let ids):
         try outbox.confirm(ids)
         core.didConfirm(ids)
-      case .split(let id, _):
+      case .split(let id, let position):
         let batch = try #require(outbox.waiting.first { $0.id == id }).batch
         try outbox.split(id, into: try Splitting.halves(of: batch))
-        core.didSplit(id)
+        core.didSplit(
+          id,
+          parts: try outbox.entries(uplink: "up", after: position.predecessor, excluding: [], limit: 2))
       case .setAside(let id, let rule, let reason):
         try outbox.setAside(id, rule: rule, reason: reason)
         core.didSetAside(id)
@@ -233,7 +235,7 @@ struct DeliveryCoreTests {
     let holds = rig.core.status(now: rig.now).holds
     #expect(Set(holds.map(\.scope)) == [.pipeline("a"), .pipeline("b")])
     #expect(holds.allSatisfy { $0.cause == .refusals && $0.reason == "400: no such table" })
-    #expect(rig.core.known.count <= 2 * (rig.core.window + 4))
+    #expect(rig.core.known.count <= 2 * (rig.core.window + 4 + 5 * 10))
     // Once it is mended, everything goes, also what had been refused.
     try rig.run { _ in .hasIt }
     #expect(rig.outbox.isEmpty && rig.core.status(now: rig.now).holds.isEmpty)

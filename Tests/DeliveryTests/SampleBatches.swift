@@ -90,11 +90,11 @@ final class MemoryOutbox: Outbox {
     try state.withLock { state in
       guard !state.isClosed else { throw Closed() }
       state.largestFetch = max(state.largestFetch, limit)
-      let rest = state.entries.filter { entry in
+      let rest = state.entries.lazy.filter { entry in
         (after.map { $0 < entry.position } ?? true)
           && !excluding.contains(entry.batch.identity.pipeline)
       }
-      return Array(rest.sorted { $0.position < $1.position }.prefix(limit))
+      return Array(rest.prefix(limit))
     }
   }
 
@@ -113,15 +113,14 @@ final class MemoryOutbox: Outbox {
       guard !state.isClosed, let index = state.entries.firstIndex(where: { $0.id == id }) else {
         throw Closed()
       }
-      let old = state.entries.remove(at: index)
-      for part in parts {
+      let place = state.entries[index].position.place
+      let entries = parts.map { part in
         let line = part.identity.part?.lines(of: part.parent?.count ?? 0).lowerBound ?? 0
-        state.entries.append(
-          OutboxEntry(
-            id: state.nextID, position: OutboxPosition(place: old.position.place, line: Int64(line)),
-            batch: part))
-        state.nextID += 1
+        defer { state.nextID += 1 }
+        return OutboxEntry(
+          id: state.nextID, position: OutboxPosition(place: place, line: Int64(line)), batch: part)
       }
+      state.entries.replaceSubrange(index...index, with: entries)
     }
   }
 

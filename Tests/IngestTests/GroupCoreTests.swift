@@ -153,9 +153,10 @@ private let ms: Int64 = 1_000_000
   func forgets() {
     var (core, source) = core()
     learnTwenty(&core, source)
+    core.committed(.closing, at: 252 * ms, wasDry: { _ in true })
     var now = 253 * ms
     for _ in 0..<InFlightWindow.missesToForget + 1 {
-      stage(20, &core, source, at: now)
+      stage(21, &core, source, at: now)
       core.committed(.window, at: now + 6 * ms, wasDry: { _ in true })
       now += 1000 * ms
     }

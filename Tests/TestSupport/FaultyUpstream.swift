@@ -1,4 +1,4 @@
-package import NIOCore
+import NIOCore
 import NIOPosix
 import NIOSSL
 import Synchronization
@@ -79,8 +79,10 @@ package final class FaultyUpstream: Sendable {
   private let state: Mutex<State>
   private let listener: any Channel
 
-  /// - Parameter port: 0: any free one.
-  package init(port: Int = 0, tls: TLS? = nil, script: @escaping Script) async throws {
+  /// - Parameters:
+  ///   - port: 0: any free one.
+  ///   - readsBodies: whether a request's body is waited for; for ``Reply/early(_:)`` it is not.
+  package init(port: Int = 0, tls: TLS? = nil, readsBodies: Bool = true, script: @escaping Script) async throws {
     let context = try tls.map { try $0.context() }
     let box = Box()
     listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
@@ -91,7 +93,7 @@ package final class FaultyUpstream: Sendable {
           if let context {
             try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: context))
           }
-          try channel.pipeline.syncOperations.addHandler(Connection(server: box.server))
+          try channel.pipeline.syncOperations.addHandler(Connection(server: box.server, readsBodies: readsBodies))
         }
       }
       .bind(host: "127.0.0.1", port: port).get()
@@ -157,7 +159,12 @@ private final class Connection: ChannelInboundHandler {
   /// The other end of a tunnel.
   private var peer: (any Channel)?
 
-  init(server: FaultyUpstream?) { self.server = server }
+  private let readsBodies: Bool
+
+  init(server: FaultyUpstream?, readsBodies: Bool) {
+    self.server = server
+    self.readsBodies = readsBodies
+  }
 
   func channelActive(context: ChannelHandlerContext) {
     number = server?.accepted(context.channel) ?? 0
@@ -181,7 +188,7 @@ private final class Connection: ChannelInboundHandler {
     }
   }
 
-  /// A request that is whole; for ``FaultyUpstream/Reply/early(_:)`` the script must not need its body.
+  /// A request that is whole, or whose head is, where bodies are not waited for.
   private func nextRequest() -> FaultyUpstream.Request? {
     guard let end = headEnd else { return nil }
     let lines = String(decoding: received[..<end], as: UTF8.self).split(separator: "\r\n")
@@ -195,8 +202,7 @@ private final class Connection: ChannelInboundHandler {
       request.fields.append((String(line[..<colon]), String(value)))
     }
     let length = request["Content-Length"].flatMap(Int.init) ?? 0
-    let isEarly = request["X-Early"] != nil
-    guard received.count >= end + 4 + length || isEarly else { return nil }
+    guard received.count >= end + 4 + length || !readsBodies else { return nil }
     let bodyEnd = min(received.count, end + 4 + length)
     request.body = Array(received[(end + 4)..<bodyEnd])
     received.removeSubrange(..<bodyEnd)

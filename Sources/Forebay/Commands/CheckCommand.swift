@@ -1,4 +1,4 @@
-import ArgumentParser
+internal import ArgumentParser
 
 /// `forebay check`: what is wrong with a configuration, or what it would run.
 struct CheckCommand: ParsableCommand {
@@ -11,16 +11,16 @@ struct CheckCommand: ParsableCommand {
       nothing is changed. Run it as the user that the daemon runs as, who has to be able to read the \
       secrets; secrets of the form credential:NAME are there only when systemd has put them there.
 
-      Examples:
+      EXAMPLES:
         forebay check
         forebay check --config ./forebay.yaml --strict
         forebay check --json | jq '.diagnostics[] | select(.severity == "error")'
 
-      Exit codes: 0 the configuration can be run; 1 it cannot, or there are warnings and --strict was \
-      given; 64 wrong usage.
+      EXIT STATUS: 0 the configuration can be run; 1 it cannot, or there are warnings and --strict was \
+      given; 2 the command line is wrong.
       """)
 
-  @Option(help: ArgumentHelp("The configuration file.", valueName: "file"))
+  @Option(name: .shortAndLong, help: ArgumentHelp("The configuration file.", valueName: "file"))
   var config = Configuration.defaultPath
 
   @Flag(help: "Print diagnostics and summary as one JSON object.")

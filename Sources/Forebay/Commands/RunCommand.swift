@@ -33,7 +33,10 @@ struct RunCommand: AsyncParsableCommand {
   var state: String?
 
   func run() async throws {
-    Signals.prepare()
+    // A closed socket and the file-size limit come back as errors, which are dealt with.
+    signal(SIGPIPE, SIG_IGN)
+    signal(SIGXFSZ, SIG_IGN)
+    let signals = SignalStream([SIGTERM, SIGINT, SIGHUP])
     // More arenas than cores only spread the same memory thinner over a small box.
     mallopt(M_ARENA_MAX, 2)
     let kept = LastGoodConfiguration(stateDirectory: state)
@@ -53,7 +56,7 @@ struct RunCommand: AsyncParsableCommand {
     do {
       let daemon = try Daemon(boot.configuration, bootAlarm: boot.alarm, logger: logger)
       try await daemon.start(previous: kept.previous(of: boot))
-      await Supervision(daemon: daemon, kept: kept, path: config, logger: logger).run(boot)
+      await Supervision(daemon: daemon, kept: kept, path: config, logger: logger).run(boot, signals)
     } catch {
       Output.complain("forebay: \(error)")
       throw ExitCode(1)
@@ -78,24 +81,24 @@ struct Supervision: Sendable {
   let logger: Logger
   let manager = ServiceManager()
 
-  func run(_ boot: LastGoodConfiguration.Boot) async {
+  func run(_ boot: LastGoodConfiguration.Boot, _ signals: SignalStream) async {
     if boot.refused == nil { keep(boot.configuration) }
     manager.ready("running")
     logger.notice(
       "running",
       metadata: ["version": "\(Version.current)", "gateway": "\(boot.configuration.gateway.id)"])
     let watchdog = Task { await watch() }
-    for await event in Signals.events() {
-      switch event {
-      case .reload: await reload()
-      case .terminate:
-        manager.stopping()
-        logger.notice("stopping")
-        await daemon.stop()
-        watchdog.cancel()
-        logger.notice("stopped")
-        return
+    for await signal in signals {
+      guard signal != SIGHUP else {
+        await reload()
+        continue
       }
+      manager.stopping()
+      logger.notice("stopping")
+      await daemon.stop()
+      watchdog.cancel()
+      logger.notice("stopped")
+      return
     }
   }
 

@@ -1,6 +1,5 @@
 internal import Delivery
 internal import Ingest
-internal import Logging
 internal import Pipeline
 internal import Spool
 
@@ -42,6 +41,11 @@ struct Configuration: Sendable {
     var grace: Int64 = 20_000_000_000
   }
 
+  /// The least that is logged; the names are those of swift-log.
+  enum LogLevel: String, Sendable, Hashable, CaseIterable {
+    case trace, debug, info, notice, warning, error, critical
+  }
+
   var origin: Origin
   var gateway: Gateway
   /// In the file's order, each with the filters of the pipelines that read from it.
@@ -53,7 +57,7 @@ struct Configuration: Sendable {
   /// In the file's order.
   var uplinks: [UplinkSettings]
   var status: Status
-  var logLevel: Logger.Level
+  var minimumLogLevel: LogLevel
   var shutdown: Shutdown
   /// What is doubtful about the file; never an error.
   var warnings: [ConfigurationDiagnostic]

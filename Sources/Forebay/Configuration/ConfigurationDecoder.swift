@@ -1,6 +1,5 @@
 internal import Delivery
 internal import Ingest
-internal import Logging
 internal import Pipeline
 internal import Spool
 internal import Telemetry
@@ -53,7 +52,7 @@ struct ConfigurationDecoder {
       origin: origin, gateway: gateway,
       sources: withFilters(sources.map(\.settings), of: pipelines.map(\.settings)),
       group: group, spool: spool, pipelines: pipelines.map(\.settings),
-      uplinks: uplinks.map(\.settings), status: status, logLevel: logLevel, shutdown: shutdown,
+      uplinks: uplinks.map(\.settings), status: status, minimumLogLevel: logLevel, shutdown: shutdown,
       warnings: [])
   }
 
@@ -86,9 +85,9 @@ struct ConfigurationDecoder {
     return Configuration.Status(socket: path)
   }
 
-  private func logLevel(_ value: ConfigurationValue) -> Logger.Level? {
+  private func logLevel(_ value: ConfigurationValue) -> Configuration.LogLevel? {
     guard let section = value.section() else { return nil }
-    let level = section.optional("level").flatMap { $0.choice(Logger.Level.self) }
+    let level = section.optional("level").flatMap { $0.choice(Configuration.LogLevel.self) }
     section.close()
     return level
   }

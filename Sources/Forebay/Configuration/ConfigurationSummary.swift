@@ -38,34 +38,45 @@ extension Configuration {
     CompactJSON.object { json in
       json.add("gateway", gateway.id)
       if let site = gateway.site { json.add("site", site) }
-      json.add("sources", raw: CompactJSON.array(sources.map { source in
-        CompactJSON.object { json in
-          json.add("name", source.name)
-          json.add("address", source.address)
-          json.add("version", source.version.rawValue)
-          json.add("filters", raw: CompactJSON.array(source.filters.map(CompactJSON.quoted)))
-        }
-      }))
-      json.add("spool", raw: CompactJSON.object { json in
-        json.add("directory", spool.directory)
-        json.add("max_bytes", spool.maximumBytes)
-        json.add("min_free_bytes", spool.minimumFree)
-      })
-      json.add("pipelines", raw: CompactJSON.array(pipelines.map { pipeline in
-        CompactJSON.object { json in
-          json.add("name", pipeline.name)
-          json.add("from", raw: CompactJSON.array(pipeline.from.map { CompactJSON.quoted($0.description) }))
-          let names = pipeline.sources?.sorted() ?? sources.map(\.name)
-          json.add("sources", raw: CompactJSON.array(names.map(CompactJSON.quoted)))
-          json.add("to", pipeline.to)
-        }
-      }))
-      json.add("uplinks", raw: CompactJSON.array(uplinks.map { uplink in
-        CompactJSON.object { json in
-          json.add("name", uplink.name)
-          json.add("address", uplink.address)
-        }
-      }))
+      json.add(
+        "sources",
+        raw: CompactJSON.array(
+          sources.map { source in
+            CompactJSON.object { json in
+              json.add("name", source.name)
+              json.add("address", source.address)
+              json.add("version", source.version.rawValue)
+              json.add("filters", raw: CompactJSON.array(source.filters.map(CompactJSON.quoted)))
+            }
+          }))
+      json.add(
+        "spool",
+        raw: CompactJSON.object { json in
+          json.add("directory", spool.directory)
+          json.add("max_bytes", spool.maximumBytes)
+          json.add("min_free_bytes", spool.minimumFree)
+        })
+      json.add(
+        "pipelines",
+        raw: CompactJSON.array(
+          pipelines.map { pipeline in
+            CompactJSON.object { json in
+              json.add("name", pipeline.name)
+              json.add("from", raw: CompactJSON.array(pipeline.from.map { CompactJSON.quoted($0.description) }))
+              let names = pipeline.sources?.sorted() ?? sources.map(\.name)
+              json.add("sources", raw: CompactJSON.array(names.map(CompactJSON.quoted)))
+              json.add("to", pipeline.to)
+            }
+          }))
+      json.add(
+        "uplinks",
+        raw: CompactJSON.array(
+          uplinks.map { uplink in
+            CompactJSON.object { json in
+              json.add("name", uplink.name)
+              json.add("address", uplink.address)
+            }
+          }))
       json.add("status_socket", status.socket)
     }
   }

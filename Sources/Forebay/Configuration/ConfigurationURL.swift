@@ -130,12 +130,14 @@ extension ConfigurationURL.Fault {
       return (
         "a URL holds no user or password, because URLs end in logs",
         schemes.contains("mqtt")
-          ? "use the keys 'user' and 'password_file'" : "use the key 'token_file'")
+          ? "use the keys 'user' and 'password_file'" : "use the key 'token_file'"
+      )
     case .hostMissing: return ("the URL has no host, expected \(example)", nil)
     case .hostCharacter:
       return (
         "this is no host name, expected letters, digits, '.', '-' and '_', or an IPv6 address in brackets",
-        nil)
+        nil
+      )
     case .address: return ("this is no IPv6 address in brackets, such as [::1]", nil)
     case .port: return ("this is no port, expected 1 to 65535", nil)
     case .pathNotAllowed: return ("nothing may follow host and port here", "remove it")

@@ -143,8 +143,9 @@ struct ConfigurationValue {
     guard case .scalar(let scalar) = node.content, scalar.style == .plain, let value = Int(text)
     else {
       let isDigits = text.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
-      error("\(quoted(text)) is not a whole number, expected \(expected)",
-            hint: isDigits ? "remove the quotes" : nil)
+      error(
+        "\(quoted(text)) is not a whole number, expected \(expected)",
+        hint: isDigits ? "remove the quotes" : nil)
       return nil
     }
     guard range.contains(value) else {
@@ -186,7 +187,8 @@ struct ConfigurationValue {
         self.error(
           "unknown unit \(quoted(unit)), expected \(expected)",
           hint: meant.map { "did you mean '\($0)'?" })
-      case .fraction: self.error("\(quoted(text)) is no whole number of \(kind == "duration" ? "nanoseconds" : "bytes")")
+      case .fraction:
+        self.error("\(quoted(text)) is no whole number of \(kind == "duration" ? "nanoseconds" : "bytes")")
       case .tooLarge: self.error("\(quoted(text)) is too large, expected at most \(describe(range.upperBound))")
       case .negative: self.error("\(quoted(text)) is negative, expected \(expected)")
       }
@@ -225,8 +227,9 @@ struct ConfigurationValue {
   func reference(to kind: String, among declared: [String]) -> String? {
     guard let text = text(expected: "the name of \(kind)") else { return nil }
     guard declared.contains(text) else {
-      error("there is no \(kind.split(separator: " ").last ?? "") \(quoted(text))",
-            hint: suggestion(text, declared) ?? "there is: \(declared.joined(separator: ", "))")
+      error(
+        "there is no \(kind.split(separator: " ").last ?? "") \(quoted(text))",
+        hint: suggestion(text, declared) ?? "there is: \(declared.joined(separator: ", "))")
       return nil
     }
     return text

@@ -1,7 +1,7 @@
 internal import ArgumentParser
 internal import Glibc
 
-struct DemoCommand: AsyncParsableCommand {
+struct DemoCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "demo",
     abstract: "Watch the whole way at work: devices, broker, daemon, upstream.",
@@ -31,12 +31,11 @@ struct DemoCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Where everything lies; a new folder under /tmp otherwise.", valueName: "folder"))
   var folder: String?
 
-  func run() async throws {
-    Signals.prepare()
+  func run() throws {
     do {
       let demonstration = try Demonstration(
         folder: folder, data: data, devices: devices, rate: rate)
-      let balanced = try await demonstration.run(seconds: seconds)
+      let balanced = try demonstration.run(seconds: seconds)
       if !balanced { throw ExitCode(1) }
     } catch let failure as Program.Failure {
       Output.complain("forebay demo: \(failure)")

@@ -1,6 +1,7 @@
 internal import FoundationEssentials
 internal import Glibc
 internal import Spool
+internal import Synchronization
 internal import Telemetry
 
 /// The whole way on one machine: programs, live view and closing audit.
@@ -53,7 +54,7 @@ final class Demonstration {
   private var configuration: String { folder + "/forebay.yaml" }
 
   /// - Returns: whether everything added up at the end.
-  func run(seconds: Int?) async throws -> Bool {
+  func run(seconds: Int?) throws -> Bool {
     try writeFiles()
     defer { for part in Part.allCases.reversed() { programs[part]?.stop(within: 5) } }
     try start(.broker)
@@ -66,34 +67,18 @@ final class Demonstration {
     introduce()
 
     let end = seconds.map { SystemClock.monotonic() + Int64($0) * 1_000_000_000 }
-    let stop = Task {
-      for await event in Signals.events() where event == .terminate { return }
+    let interrupted = Interruption()
+    Task {
+      for await _ in SignalStream([SIGTERM, SIGINT]) { interrupted.raise() }
     }
     var view = LiveView(spool: spool)
-    while !stop.isCancelled {
+    while !interrupted.isRaised {
       if let end, SystemClock.monotonic() >= end { break }
-      if await finished(stop, within: 1_000_000_000) { break }
+      interrupted.wait(nanoseconds: 1_000_000_000)
       try revive()
       view.show(try? status())
     }
-    stop.cancel()
     return try close()
-  }
-
-  private func finished(_ task: Task<Void, Never>, within nanoseconds: UInt64) async -> Bool {
-    await withTaskGroup(of: Bool.self) { group in
-      group.addTask {
-        await task.value
-        return true
-      }
-      group.addTask {
-        try? await Task.sleep(nanoseconds: nanoseconds)
-        return false
-      }
-      let first = await group.next() ?? false
-      group.cancelAll()
-      return first
-    }
   }
 
   /// At once, also into a pipe.
@@ -147,6 +132,12 @@ final class Demonstration {
   private func waitUntil(_ what: String, within seconds: Int64, _ condition: () -> Bool) throws {
     let deadline = SystemClock.monotonic() + seconds * 1_000_000_000
     while !condition() {
+      if let ended = programs.first(where: { !$0.value.isRunning }) {
+        let log = "\(folder)/\(ended.key.rawValue).log"
+        throw Program.Failure(
+          description: "\(ended.value.name) has ended; its own words (\(log)):\n"
+            + ((try? TextFile.read(log)) ?? ""))
+      }
       guard SystemClock.monotonic() < deadline else {
         throw Program.Failure(
           description: "waited \(seconds) seconds until \(what); the programs' own words are in \(folder)/*.log")
@@ -178,7 +169,7 @@ final class Demonstration {
     try write(
       "forebay.yaml",
       """
-      gateway: { id: demo, site: this machine }
+      gateway: { id: demo, site: here }
       sources:
         local: { mqtt: { url: "mqtt://127.0.0.1:\(brokerPort)" } }
       spool: { directory: spool, max: 1 GiB, min_free: 64 MiB }
@@ -249,4 +240,19 @@ final class Demonstration {
       poll(nil, 0, 250)
     }
   }
+}
+
+/// Ctrl-C, as the demonstration waits for it.
+private final class Interruption: Sendable {
+  private let raised = Atomic<Bool>(false)
+  private let doorbell = Doorbell()
+
+  func raise() {
+    raised.store(true, ordering: .releasing)
+    doorbell.ring()
+  }
+
+  var isRaised: Bool { raised.load(ordering: .acquiring) }
+
+  func wait(nanoseconds: Int64) { doorbell.wait(until: SystemClock.monotonic() + nanoseconds) }
 }

@@ -162,22 +162,35 @@ final class BatchStoreReader {
 
 /// The store's file as the one receiver holds it that appends to it.
 final class BatchStoreFile {
+  /// Writes at a place of a file and says how many bytes, as pwrite(2). Injected, so that a disk can
+  /// be full in a test.
+  typealias Write = @Sendable (Int32, UnsafeRawBufferPointer, off_t) -> Int
+  static let systemWrite: Write = { pwrite($0, $1.baseAddress, $1.count, $2) }
+
   private let path: String
+  private let write: Write
   private let descriptor: Int32
   /// Bytes that are known to be on the disk.
   private(set) var size: Int64
 
   /// Opens or begins the file, with the exclusive right to append to it.
-  init(layout: BatchStoreLayout) throws(BatchStoreError) {
+  init(layout: BatchStoreLayout, write: @escaping Write = systemWrite) throws(BatchStoreError) {
     path = layout.records
+    self.write = write
     size = 0
     if mkdir(layout.directory, 0o700) != 0, errno != EEXIST {
       throw .system("create", layout.directory)
     }
     descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
     guard descriptor >= 0 else { throw .system("open", path) }
-    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-      throw .system("lock", path, hint: "does another receiver use this store?")
+    var attempts = 0
+    while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
+      // One that is just ending still holds it for a moment.
+      attempts += 1
+      guard errno == EWOULDBLOCK, attempts < 50 else {
+        throw .system("lock", path, hint: "does another receiver use this store?")
+      }
+      usleep(20_000)
     }
     var status = stat()
     guard fstat(descriptor, &status) == 0 else { throw .system("read the size of", path) }
@@ -200,9 +213,7 @@ final class BatchStoreFile {
     var written = 0
     while written < bytes.count {
       let n = bytes.withUnsafeBytes { buffer in
-        pwrite(
-          descriptor, buffer.baseAddress.map { $0 + written }, bytes.count - written,
-          off_t(size) + written)
+        write(descriptor, UnsafeRawBufferPointer(rebasing: buffer[written...]), off_t(size) + written)
       }
       if n < 0, errno == EINTR { continue }
       guard n > 0 else { throw .system("append to", path) }

@@ -56,6 +56,7 @@ final class StoreWriter: Sendable {
 
   let opening: Opening
   private let layout: BatchStoreLayout
+  private let write: BatchStoreFile.Write
   private let now: @Sendable () -> Int64
   private let thread: NIOThreadPool
   private let queue = Mutex(Queue())
@@ -64,10 +65,14 @@ final class StoreWriter: Sendable {
   /// Opens the store, cuts off a torn tail and rebuilds the memory from the records.
   ///
   /// - Parameter now: milliseconds since 1970-01-01T00:00:00Z.
-  init(layout: BatchStoreLayout, now: @escaping @Sendable () -> Int64) throws(BatchStoreError) {
+  init(
+    layout: BatchStoreLayout, write: @escaping BatchStoreFile.Write = BatchStoreFile.systemWrite,
+    now: @escaping @Sendable () -> Int64
+  ) throws(BatchStoreError) {
     self.layout = layout
+    self.write = write
     self.now = now
-    let (file, memory, opening) = try StoreWriter.open(layout)
+    let (file, memory, opening) = try StoreWriter.open(layout, write: write)
     self.opening = opening
     disk = Mutex(Disk(file: file, memory: memory))
     thread = NIOThreadPool(numberOfThreads: 1)
@@ -76,9 +81,9 @@ final class StoreWriter: Sendable {
 
   /// Opens the file, cuts off a torn tail, and replays the records.
   static func open(
-    _ layout: BatchStoreLayout
+    _ layout: BatchStoreLayout, write: @escaping BatchStoreFile.Write = BatchStoreFile.systemWrite
   ) throws(BatchStoreError) -> (BatchStoreFile, ReceiverMemory, Opening) {
-    let file = try BatchStoreFile(layout: layout)
+    let file = try BatchStoreFile(layout: layout, write: write)
     let reader = try BatchStoreReader(path: layout.records)
     var memory = ReceiverMemory()
     var opening = Opening()
@@ -153,7 +158,7 @@ final class StoreWriter: Sendable {
   private func commit(_ requests: [Request], disk: inout Disk) -> [Outcome] {
     do {
       if disk.file == nil {
-        let (file, memory, _) = try StoreWriter.open(layout)
+        let (file, memory, _) = try StoreWriter.open(layout, write: write)
         disk = Disk(file: file, memory: memory)
       }
       var bytes: [UInt8] = []

@@ -81,6 +81,7 @@ final class BrokerPublisher {
   private let access: BrokerAccess
   private let handle: OpaquePointer
   private let limit: Int
+  private let giveUp: Int64
   private(set) var totals = Totals()
   /// Handed to the library and not yet acknowledged (QoS 1) or written (QoS 0).
   private(set) var outstanding = 0
@@ -96,11 +97,16 @@ final class BrokerPublisher {
   /// Loads the library once per process; `mosquitto_lib_init` is not thread-safe.
   private static let library: Void = { _ = mosquitto_lib_init() }()
 
-  /// - Parameter limit: messages on the way at once.
-  init(_ access: BrokerAccess, clientID: String, limit: Int) throws(SimulationError) {
+  /// - Parameters:
+  ///   - limit: messages on the way at once.
+  ///   - giveUp: until when (monotonic nanoseconds) a broker that was never reached is tried again.
+  init(
+    _ access: BrokerAccess, clientID: String, limit: Int, giveUp: Int64
+  ) throws(SimulationError) {
     _ = BrokerPublisher.library
     self.access = access
     self.limit = limit
+    self.giveUp = giveUp
     window = limit
     guard let handle = mosquitto_new(clientID, true, nil) else {
       throw .settings("client id \(clientID): \(String(cString: strerror(errno)))")
@@ -200,6 +206,7 @@ final class BrokerPublisher {
   /// Connects if need be, waits for the broker until `deadline` at the latest, and reads and writes
   /// what there is. Times are monotonic nanoseconds.
   func turn(now: Int64, deadline: Int64) throws(SimulationError) {
+    if !wasConnected, now >= giveUp { throw .unreachable(broker, cause: cause) }
     let socket = mosquitto_socket(handle)
     guard socket >= 0 else { return try connect(now: now, deadline: deadline) }
     let writes: Int16 = mosquitto_want_write(handle) ? Int16(POLLOUT) : 0
@@ -249,13 +256,7 @@ final class BrokerPublisher {
     // 50 ms, doubled up to 2 s: it is a test tool, and a broker that is started again is to find its
     // devices there.
     nextAttempt = now + min(50_000_000 << Int64(min(failures, 10)), 2_000_000_000)
-    if !wasConnected, failures >= BrokerPublisher.firstAttempts {
-      throw .unreachable(broker, cause: cause)
-    }
   }
-
-  /// Attempts before a broker that was never there is given up: about 10 seconds.
-  private static let firstAttempts = 10
 
   private static func text(_ code: Int32) -> String {
     code == MOSQ_ERR_ERRNO.rawValue

@@ -32,6 +32,8 @@ struct SimulationPlan: Sendable {
   var seed: UInt64 = 1
   /// Messages of one connection on the way at once.
   var window = 1000
+  /// Nanoseconds for which a broker that was never reached is tried again.
+  var patience: Int64 = 10_000_000_000
   /// Nanoseconds for which outstanding acknowledgements are awaited after an interruption.
   var grace: Int64 = 10_000_000_000
 
@@ -129,49 +131,79 @@ struct SimulationReport: Sendable, Hashable {
 
 /// Runs a plan: one thread per connection, the devices spread over them.
 final class Simulation: Sendable {
+  private struct Outcome {
+    var report = SimulationReport()
+    var error: (any Error)?
+    /// Connections that still run.
+    var running = 0
+    var waiter: CheckedContinuation<Void, Never>?
+  }
+
   private let plan: SimulationPlan
   /// How often it was interrupted: once ends it cleanly, twice at once.
   private let interruptions = Atomic<Int>(0)
+  private let outcome = Mutex(Outcome())
 
   init(_ plan: SimulationPlan) { self.plan = plan }
 
   /// Stops publishing and waits for what is on the way; the second time stops waiting.
   func interrupt() { interruptions.add(1, ordering: .relaxed) }
 
+  /// Starts, and waits for the end.
   func run() async throws -> SimulationReport {
+    start()
+    return try await finish()
+  }
+
+  /// Starts the connections and returns at once. Call it once.
+  func start() {
     let devices = plan.makeDevices()
     let clients = min(plan.clients, devices.count)
+    let begin = Simulation.monotonic()
+    outcome.withLock { outcome in
+      outcome.report.devices = devices.count
+      outcome.report.clients = clients
+      outcome.running = clients
+    }
     let pool = NIOThreadPool(numberOfThreads: clients)
     pool.start()
-    let start = Simulation.monotonic()
-    do {
-      var report = try await withThrowingTaskGroup(of: SimulationReport.self) { group in
-        for client in 0..<clients {
-          let own = stride(from: client, to: devices.count, by: clients).map { devices[$0] }
-          group.addTask {
-            try await pool.runIfActive { try self.publish(own, client: client, start: start) }
+    for client in 0..<clients {
+      let own = stride(from: client, to: devices.count, by: clients).map { devices[$0] }
+      pool.submit { [self] _ in
+        let result = Result { try publish(own, client: client, start: begin) }
+        let waiter = outcome.withLock { outcome in
+          switch result {
+          case .success(let part): outcome.report.add(part)
+          case .failure(let error):
+            outcome.error = outcome.error ?? error
+            // The other connections end too.
+            interruptions.add(2, ordering: .relaxed)
           }
+          outcome.running -= 1
+          guard outcome.running == 0 else { return nil as CheckedContinuation<Void, Never>? }
+          outcome.report.duration = Simulation.monotonic() - begin
+          // Not from a thread of its own, which it would wait for.
+          pool.shutdownGracefully { _ in }
+          return outcome.waiter
         }
-        var report = SimulationReport()
-        do {
-          for try await part in group { report.add(part) }
-        } catch {
-          // The other connections end too, before the error goes up.
-          interrupt()
-          interrupt()
-          throw error
-        }
-        return report
+        waiter?.resume()
       }
-      try await pool.shutdownGracefully()
-      report.devices = devices.count
-      report.clients = clients
-      report.duration = Simulation.monotonic() - start
-      report.interrupted = interruptions.load(ordering: .relaxed) > 0
-      return report
-    } catch {
-      try await pool.shutdownGracefully()
-      throw error
+    }
+  }
+
+  /// Waits for the end of what ``start()`` began. Call it once.
+  func finish() async throws -> SimulationReport {
+    await withCheckedContinuation { continuation in
+      let isOver = outcome.withLock { outcome in
+        outcome.waiter = continuation
+        return outcome.running == 0
+      }
+      if isOver { continuation.resume() }
+    }
+    return try outcome.withLock { outcome in
+      if let error = outcome.error { throw error }
+      outcome.report.interrupted = interruptions.load(ordering: .relaxed) > 0
+      return outcome.report
     }
   }
 
@@ -181,7 +213,8 @@ final class Simulation: Sendable {
   ) throws -> SimulationReport {
     var devices = initial
     let publisher = try BrokerPublisher(
-      plan.access, clientID: "\(plan.clientID)-\(getpid())-\(client)", limit: plan.window)
+      plan.access, clientID: "\(plan.clientID)-\(getpid())-\(client)", limit: plan.window,
+      giveUp: start + plan.patience)
     var report = SimulationReport()
     var queue = DueQueue()
     for i in devices.indices {

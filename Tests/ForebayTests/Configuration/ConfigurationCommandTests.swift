@@ -15,15 +15,16 @@ struct ConfigurationCommandTests {
     #expect(outcome.isAccepted(strict: true))
     #expect(outcome.verdict(strict: true) == "/etc/f.yaml: can be run")
     #expect(outcome.report == "")
-    #expect(outcome.configuration?.summary == """
-      gateway   gw-1
-      source    floor: mqtts://broker.example:8883, MQTT 5, no user
-                subscribes to sensors/+/climate
-      spool     /spool: at most 8 GiB, leaves 1 GiB free
-      pipeline  climate: sensors/{device}/climate -> central
-      uplink    central: https://ingest.example/v1
-      status    /spool/forebay.sock
-      """)
+    #expect(
+      outcome.configuration?.summary == """
+        gateway   gw-1
+        source    floor: mqtts://broker.example:8883, MQTT 5, no user
+                  subscribes to sensors/+/climate
+        spool     /spool: at most 8 GiB, leaves 1 GiB free
+        pipeline  climate: sensors/{device}/climate -> central
+        uplink    central: https://ingest.example/v1
+        status    /spool/forebay.sock
+        """)
   }
 
   @Test("A warning is an error only when --strict is given")
@@ -46,18 +47,21 @@ struct ConfigurationCommandTests {
   @Test("A file that is missing is refused")
   func missing() {
     let outcome = outcome(nil)
-    #expect(outcome.report == "/etc/f.yaml: error: the configuration file does not exist; name another one with --config")
+    #expect(
+      outcome.report == "/etc/f.yaml: error: the configuration file does not exist; name another one with --config")
     #expect(!outcome.isAccepted(strict: false))
   }
 
   @Test("JSON has every field of a diagnostic, and the summary of an accepted file")
   func json() {
-    #expect(outcome(Sample.replacing("to: central", "to: \\\"c\"")).json(strict: false) == #"""
-      {"file":"/etc/f.yaml","accepted":false,"diagnostics":[{"severity":"error","file":"/etc/f.yaml","line":12,"column":9,"path":"pipelines.climate.to","message":"there is no uplink '\\\"c\"'","hint":"there is: central"}]}
-      """#)
-    #expect(outcome(Sample.text).json(strict: false) == #"""
-      {"file":"/etc/f.yaml","accepted":true,"diagnostics":[],"configuration":{"gateway":"gw-1","sources":[{"name":"floor","address":"mqtts://broker.example:8883","version":"5","filters":["sensors/+/climate"]}],"spool":{"directory":"/spool","max_bytes":8589934592,"min_free_bytes":1073741824},"pipelines":[{"name":"climate","from":["sensors/{device}/climate"],"sources":["floor"],"to":"central"}],"uplinks":[{"name":"central","address":"https://ingest.example/v1"}],"status_socket":"/spool/forebay.sock"}}
-      """#)
+    #expect(
+      outcome(Sample.replacing("to: central", "to: \\\"c\"")).json(strict: false) == #"""
+        {"file":"/etc/f.yaml","accepted":false,"diagnostics":[{"severity":"error","file":"/etc/f.yaml","line":12,"column":9,"path":"pipelines.climate.to","message":"there is no uplink '\\\"c\"'","hint":"there is: central"}]}
+        """#)
+    #expect(
+      outcome(Sample.text).json(strict: false) == #"""
+        {"file":"/etc/f.yaml","accepted":true,"diagnostics":[],"configuration":{"gateway":"gw-1","sources":[{"name":"floor","address":"mqtts://broker.example:8883","version":"5","filters":["sensors/+/climate"]}],"spool":{"directory":"/spool","max_bytes":8589934592,"min_free_bytes":1073741824},"pipelines":[{"name":"climate","from":["sensors/{device}/climate"],"sources":["floor"],"to":"central"}],"uplinks":[{"name":"central","address":"https://ingest.example/v1"}],"status_socket":"/spool/forebay.sock"}}
+        """#)
   }
 
   @Test("The command ends with 1 for a file that is refused, and names the default path in its help")

@@ -7,7 +7,8 @@ struct ConfigurationDocumentsTests {
   /// A machine that has every file that an example names.
   private static let machine = ConfigurationFiles(
     read: { path, _ in
-      let text = path.hasSuffix(".pem")
+      let text =
+        path.hasSuffix(".pem")
         ? "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n" : "secret"
       return .success(.init(bytes: Array(text.utf8), isWorldReadable: false))
     },
@@ -108,7 +109,8 @@ struct ConfigurationDocumentsTests {
       }
       #expect(lists.count == 17)
       for key in lists.flatMap({ $0.split(separator: ", ") }) {
-        let isDocumented = page.contains("`\(key)`") || page.contains(".\(key)`") || page.contains("## \(key)")
+        let isDocumented =
+          page.contains("`\(key)`") || page.contains(".\(key)`") || page.contains("## \(key)")
           || page.contains(", \(key)") || page.contains("`\(key).")
         #expect(isDocumented, "\(key) is not in docs/configuration.md")
       }

@@ -18,38 +18,53 @@ struct ConfigurationErrorTests {
       Case("{ id: gw-1 }", "{ id: ~ }", "1:16 error gateway.id", "has no value"),
       Case("{ id: gw-1 }", "{ id: '' }", "1:16 error gateway.id", "is empty"),
       Case("{ id: gw-1 }", "{ id: \"a\\nb\" }", "1:16 error gateway.id", "line break"),
-      Case("    to: central", "    to: central\n    batch: { max_count: many }",
+      Case(
+        "    to: central", "    to: central\n    batch: { max_count: many }",
         "13:25 error pipelines.climate.batch.max_count", "not a whole number", "1 to 1000000"),
-      Case("    to: central", "    to: central\n    batch: { max_count: '10' }",
+      Case(
+        "    to: central", "    to: central\n    batch: { max_count: '10' }",
         "13:25 error pipelines.climate.batch.max_count", "remove the quotes"),
-      Case("    to: central", "    to: central\n    batch: { max_count: 0 }",
+      Case(
+        "    to: central", "    to: central\n    batch: { max_count: 0 }",
         "13:25 error pipelines.climate.batch.max_count", "out of range"),
-      Case("    to: central", "    to: central\n    batch: 256 KiB",
+      Case(
+        "    to: central", "    to: central\n    batch: 256 KiB",
         "13:12 error pipelines.climate.batch", "expected a mapping"),
-      Case("  directory: /spool", "  directory: /spool\n  max: 12 parsecs",
+      Case(
+        "  directory: /spool", "  directory: /spool\n  max: 12 parsecs",
         "8:8 error spool.max", "unknown unit 'parsecs'", "'256 KiB'"),
-      Case("  directory: /spool", "  directory: /spool\n  max: 8 mib",
+      Case(
+        "  directory: /spool", "  directory: /spool\n  max: 8 mib",
         "8:8 error spool.max", "did you mean 'MiB'?"),
-      Case("  directory: /spool", "  directory: /spool\n  max: 1 MiB",
+      Case(
+        "  directory: /spool", "  directory: /spool\n  max: 1 MiB",
         "8:8 error spool.max", "out of range, expected 16 MiB to"),
-      Case("  directory: /spool", "  directory: /spool\n  keep: 24",
+      Case(
+        "  directory: /spool", "  directory: /spool\n  keep: 24",
         "8:9 error spool.keep", "add a unit"),
-      Case("  directory: /spool", "  directory: /spool\n  keep: -1 h",
+      Case(
+        "  directory: /spool", "  directory: /spool\n  keep: -1 h",
         "8:9 error spool.keep", "is negative"),
-      Case("    to: central", "    to: central\n    decode: jsno",
+      Case(
+        "    to: central", "    to: central\n    decode: jsno",
         "13:13 error pipelines.climate.decode", "did you mean 'json'?"),
-      Case("    to: central", "    to: central\n    when_full: drop_oldest",
+      Case(
+        "    to: central", "    to: central\n    when_full: drop_oldest",
         "13:16 error pipelines.climate.when_full", "expected 'block'"),
-      Case("    to: central", "    to: central\n    time: arrival",
+      Case(
+        "    to: central", "    to: central\n    time: arrival",
         "13:11 error pipelines.climate.time", "expected 'receipt'"),
-      Case("    to: central", "    to: central\n    time: { field: ts, unit: min }",
+      Case(
+        "    to: central", "    to: central\n    time: { field: ts, unit: min }",
         "13:30 error pipelines.climate.time.unit", "one of s, ms, us, ns, rfc3339"),
-      Case("    to: central", "    to: central\n    time: { field: ts }",
+      Case(
+        "    to: central", "    to: central\n    time: { field: ts }",
         "13:5 error pipelines.climate.time", "'unit' is missing"),
       Case("[\"sensors/{device}/climate\"]", "[]", "10:11 error pipelines.climate.from", "is empty"),
       Case("  climate:", "  .climate:", "9:3 error pipelines.'.climate'", "is not a name"),
       Case("  directory: /spool", "  directory: ~/spool", "7:14 error spool.directory", "'~'"),
-      Case("  directory: /spool", "  directory: /\(String(repeating: "s", count: 100))",
+      Case(
+        "  directory: /spool", "  directory: /\(String(repeating: "s", count: 100))",
         "7:14 error spool.directory", "at most 107", "status.socket"),
       Case("spool:", "log: { level: loud }\nspool:", "6:15 error log.level", "one of trace, debug"),
       Case("spool:", "shutdown: { grace: 1 h }\nspool:", "6:20 error shutdown.grace", "1 s to 10 min"),
@@ -61,26 +76,33 @@ struct ConfigurationErrorTests {
     arguments: [
       Case("gateway:", "gatway:", "1:1 error gatway", "unknown key; did you mean 'gateway'?"),
       Case("      url: mqtts", "      ulr: mqtts", "5:7 error sources.floor.mqtt.ulr", "did you mean 'url'?"),
-      Case("    to: central", "    to: central\n    batch: { max_byte: 1 MiB }",
+      Case(
+        "    to: central", "    to: central\n    batch: { max_byte: 1 MiB }",
         "13:14 error pipelines.climate.batch.max_byte", "unknown key; did you mean 'max_bytes'?"),
-      Case("    to: central", "    to: central\n    batch: { MaxBytes: 1 MiB }",
+      Case(
+        "    to: central", "    to: central\n    batch: { MaxBytes: 1 MiB }",
         "13:14 error pipelines.climate.batch.MaxBytes", "did you mean 'max_bytes'?"),
-      Case("    key: device", "    key: device\n    contract: climate@1",
+      Case(
+        "    key: device", "    key: device\n    contract: climate@1",
         "12:5 error pipelines.climate.contract", "this version has no such key here", "when_full"),
-      Case("    key: device", "    key: device\n    window: { every: 10 s }",
+      Case(
+        "    key: device", "    key: device\n    window: { every: 10 s }",
         "12:5 error pipelines.climate.window", "this version has no such key here"),
-      Case("spool:", "status: { listen: 127.0.0.1:80 }\nspool:",
+      Case(
+        "spool:", "status: { listen: 127.0.0.1:80 }\nspool:",
         "6:11 error status.listen", "this version has no such key here"),
-      Case("      url: mqtts", "      password: hunter2\n      url: mqtts",
+      Case(
+        "      url: mqtts", "      password: hunter2\n      url: mqtts",
         "5:7 error sources.floor.mqtt.password", "did you mean 'password_file'?"),
     ])
   func unknownKey(_ test: Case) { test.check() }
 
   @Test("A missing key is told where its section begins")
   func missingKeys() {
-    #expect(Sample.places("gateway: {}\nsources: {}\n") == [
-      "1:1 error gateway", "1:1 error ", "1:1 error ", "2:10 error sources",
-    ])
+    #expect(
+      Sample.places("gateway: {}\nsources: {}\n") == [
+        "1:1 error gateway", "1:1 error ", "1:1 error ", "2:10 error sources",
+      ])
     #expect(
       Sample.diagnostics("a: 1").map(\.message).sorted().filter { $0.contains("missing") } == [
         "the key 'gateway' is missing", "the key 'pipelines' is missing",
@@ -101,14 +123,15 @@ struct ConfigurationErrorTests {
       pipelines:
         climate: { from: a/b#, to: nowhere }
       """
-    #expect(Sample.places(text) == [
-      "2:48 error uplinks.central.file.max_age",
-      "3:16 error gateway.id",
-      "5:42 error sources.floor.mqtt.url",
-      "5:56 error sources.floor.mqtt.keepalive",
-      "7:22 error pipelines.climate.from",
-      "7:30 error pipelines.climate.to",
-    ])
+    #expect(
+      Sample.places(text) == [
+        "2:48 error uplinks.central.file.max_age",
+        "3:16 error gateway.id",
+        "5:42 error sources.floor.mqtt.url",
+        "5:56 error sources.floor.mqtt.keepalive",
+        "7:22 error pipelines.climate.from",
+        "7:30 error pipelines.climate.to",
+      ])
   }
 
   @Test("A file that is wrong all over is cut short")
@@ -123,9 +146,13 @@ struct ConfigurationErrorTests {
     "A topic filter that is not valid MQTT is told at the level at fault",
     arguments: [
       Case("[\"sensors/{device}/climate\"]", "a/#/b", "10:13 error pipelines.climate.from", "level 2"),
-      Case("[\"sensors/{device}/climate\"]", "'a/b+'", "10:14 error pipelines.climate.from", "a wildcard takes a whole level"),
+      Case(
+        "[\"sensors/{device}/climate\"]", "'a/b+'", "10:14 error pipelines.climate.from",
+        "a wildcard takes a whole level"),
       Case("[\"sensors/{device}/climate\"]", "[a, \"é/b/{x y}\"]", "10:20 error pipelines.climate.from[1]", "level 3"),
-      Case("[\"sensors/{device}/climate\"]", "\n      - ok/{device}\n      - $share/g/x", "12:9 error pipelines.climate.from[1]", "shared subscription"),
+      Case(
+        "[\"sensors/{device}/climate\"]", "\n      - ok/{device}\n      - $share/g/x",
+        "12:9 error pipelines.climate.from[1]", "shared subscription"),
       Case("[\"sensors/{device}/climate\"]", "\"\\x61/b#\"", "10:11 error pipelines.climate.from", "level 2"),
     ])
   func invalidFilter(_ test: Case) { test.check() }
@@ -134,7 +161,9 @@ struct ConfigurationErrorTests {
     "A URL is told at the character at fault",
     arguments: [
       Case("mqtts://broker.example", "broker.example", "5:12 error sources.floor.mqtt.url", "no scheme"),
-      Case("mqtts://broker.example", "ssl://broker.example", "5:12 error sources.floor.mqtt.url", "did you mean 'mqtts://'?"),
+      Case(
+        "mqtts://broker.example", "ssl://broker.example", "5:12 error sources.floor.mqtt.url",
+        "did you mean 'mqtts://'?"),
       Case("mqtts://broker.example", "mqtts://broker.example:0", "5:35 error sources.floor.mqtt.url", "1 to 65535"),
       Case("mqtts://broker.example", "mqtts://broker.example:88833", "5:35 error sources.floor.mqtt.url", "no port"),
       Case("mqtts://broker.example", "mqtts://bro%6Ber", "5:23 error sources.floor.mqtt.url", "no host name"),
@@ -143,9 +172,15 @@ struct ConfigurationErrorTests {
       Case("mqtts://broker.example", "mqtts://a/topic", "5:21 error sources.floor.mqtt.url", "nothing may follow"),
       Case("mqtts://broker.example", "mqtts://joe:secret@a", "5:20 error sources.floor.mqtt.url", "password_file"),
       Case("https://ingest.example/v1", "https://ingest.example/v1#x", "16:37 error uplinks.central.http.url", "'#'"),
-      Case("https://ingest.example/v1", "https://ingest.example/é", "16:35 error uplinks.central.http.url", "percent-encoded"),
-      Case("https://ingest.example/v1", "mqtt://ingest.example", "16:12 error uplinks.central.http.url", "'mqtt' is not known here"),
-      Case("https://ingest.example/v1", "https://a/\n      proxy: https://p:3128", "17:14 error uplinks.central.http.proxy", "did you mean 'http://'?"),
+      Case(
+        "https://ingest.example/v1", "https://ingest.example/é", "16:35 error uplinks.central.http.url",
+        "percent-encoded"),
+      Case(
+        "https://ingest.example/v1", "mqtt://ingest.example", "16:12 error uplinks.central.http.url",
+        "'mqtt' is not known here"),
+      Case(
+        "https://ingest.example/v1", "https://a/\n      proxy: https://p:3128",
+        "17:14 error uplinks.central.http.proxy", "did you mean 'http://'?"),
     ])
   func invalidURL(_ test: Case) { test.check() }
 
@@ -156,11 +191,12 @@ struct ConfigurationErrorTests {
     do throws(ConfigurationErrors) {
       _ = try Sample.decode(text)
     } catch {
-      #expect(error.report == """
-        forebay.yaml:12:9: error: pipelines.climate.to: there is no uplink 'centrl'; did you mean 'central'?
-              to: centrl
-                  ^
-        """)
+      #expect(
+        error.report == """
+          forebay.yaml:12:9: error: pipelines.climate.to: there is no uplink 'centrl'; did you mean 'central'?
+                to: centrl
+                    ^
+          """)
     }
   }
 

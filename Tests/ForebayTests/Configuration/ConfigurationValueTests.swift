@@ -62,7 +62,9 @@ struct ConfigurationValueTests {
     #expect(throws: test.1) { try Quantity.duration(test.0) }
   }
 
-  @Test("What is described reads back as itself", arguments: [0, 1, 999, 1000, 1024, 90_000_000_000, 5_400_000_000_000, 1 << 40, .max] as [Int64])
+  @Test(
+    "What is described reads back as itself",
+    arguments: [0, 1, 999, 1000, 1024, 90_000_000_000, 5_400_000_000_000, 1 << 40, .max] as [Int64])
   func roundTrip(_ value: Int64) throws {
     #expect(try Quantity.duration(Quantity.describe(duration: value)) == value)
     #expect(try Quantity.bytes(Quantity.describe(bytes: value)) == value)
@@ -111,9 +113,10 @@ struct ConfigurationValueTests {
       name: "climate", from: [try TopicFilter(parsing: "sensors/{device}/climate")], to: "central")
     pipeline.key = "device"
     #expect(configuration.pipelines == [pipeline])
-    #expect(configuration.uplinks == [
-      UplinkSettings(name: "central", kind: .http(.init(url: "https://ingest.example/v1")))
-    ])
+    #expect(
+      configuration.uplinks == [
+        UplinkSettings(name: "central", kind: .http(.init(url: "https://ingest.example/v1")))
+      ])
     #expect(configuration.gateway == .init(id: "gw-1", site: nil))
     #expect(configuration.status.socket == "/spool/forebay.sock")
     #expect(configuration.logLevel == .info)
@@ -180,9 +183,10 @@ struct ConfigurationValueTests {
       "/keys/key.pem": "-----BEGIN EC PRIVATE KEY-----",
     ])
     let configuration = try Sample.decode(text, files: files)
-    #expect(configuration.warnings.map(\.path) == [
-      "sources.roof.mqtt.session_expiry", "pipelines.climate.key",
-    ])
+    #expect(
+      configuration.warnings.map(\.path) == [
+        "sources.roof.mqtt.session_expiry", "pipelines.climate.key",
+      ])
 
     var floor = SourceSettings(
       name: "floor", host: "::1", port: 8884,

@@ -90,8 +90,14 @@ struct LastGoodConfigurationTests {
     "Whatever became of the edited file, the box starts on the kept one and says why",
     arguments: [
       ("a syntax error on line 1", "gateway: { id: gw-1\n", "forebay.yaml:2:1: error:"),
-      ("an unknown key", Box.text().replacing("max:", with: "maxx:"), "forebay.yaml:3:44: error: spool.maxx: unknown key"),
-      ("a missing secret", Box.text().replacing(": secret", with: ": secrets"), "forebay.yaml:2:76: error: sources.floor.mqtt.password_file: the file "),
+      (
+        "an unknown key", Box.text().replacing("max:", with: "maxx:"),
+        "forebay.yaml:3:44: error: spool.maxx: unknown key"
+      ),
+      (
+        "a missing secret", Box.text().replacing(": secret", with: ": secrets"),
+        "forebay.yaml:2:76: error: sources.floor.mqtt.password_file: the file "
+      ),
       ("an empty file", "", "forebay.yaml: error: the file is empty"),
       ("a file that is gone", nil, "forebay.yaml: error: the configuration file does not exist"),
     ] as [(String, String?, String)])

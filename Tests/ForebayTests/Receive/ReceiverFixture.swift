@@ -18,10 +18,13 @@ final class RunningReceiver: Sendable {
 
   init(
     _ directory: TemporaryDirectory, fail: [String] = [], token: String? = nil,
-    maximumBytes: Int = 1 << 20, tls: NIOSSLContext? = nil
+    maximumBytes: Int = 1 << 20, tls: NIOSSLContext? = nil,
+    write: @escaping BatchStoreFile.Write = BatchStoreFile.systemWrite
   ) async throws {
     self.directory = directory
-    writer = try StoreWriter(layout: BatchStoreLayout(directory: directory.path)) { 1_700_000_000_000 }
+    writer = try StoreWriter(layout: BatchStoreLayout(directory: directory.path), write: write) {
+      1_700_000_000_000
+    }
     service = ReceiverService(
       writer: writer, maximumBytes: maximumBytes, token: token,
       faults: FaultPlan(try fail.map { try FaultRule($0) }, seed: 1))

@@ -1,0 +1,179 @@
+import Glibc
+import TestSupport
+import Testing
+
+@testable import forebay
+
+@Suite struct SimulationTests {
+  /// Everything that a broker hands on, written down by `mosquitto_sub`, which begins before anything
+  /// is published and keeps its session while the broker is away.
+  private final class Listener {
+    let directory: TemporaryDirectory
+    let process: ChildProcess
+    var lines: [Substring] {
+      TemporaryDirectory.read(directory.file("messages")).split(separator: "\n")
+    }
+
+    init(_ broker: MosquittoBroker, qos: Int = 1) throws {
+      directory = try TemporaryDirectory("listener")
+      process = try ChildProcess(
+        "mosquitto_sub",
+        ["-h", "127.0.0.1", "-p", "\(broker.port)", "-i", "listener", "-c", "-q", "\(qos)",
+          "-t", "sensors/#", "-F", "%t %p"],
+        output: directory.file("messages"))
+      #expect(eventually { broker.log.contains("Sending SUBACK to listener") })
+    }
+
+    deinit { process.signal(SIGTERM) }
+
+    /// Waits for so many messages, and says how often each came.
+    func counts(of total: Int) -> [Substring: Int] {
+      _ = eventually(within: 30) { lines.count >= total }
+      return lines.reduce(into: [:]) { $0[$1, default: 0] += 1 }
+    }
+  }
+
+  private static let settings = "log_type all\nmax_queued_messages 0\n"
+
+  private func plan(_ broker: MosquittoBroker) -> SimulationPlan {
+    var plan = SimulationPlan(access: BrokerAccess(host: "127.0.0.1", port: broker.port))
+    plan.rate = .perDevice(0)
+    return plan
+  }
+
+  private func series() throws -> SeriesCSV {
+    try SeriesCSV(
+      Array("timestamp,value\n2013-12-02 21:15:00,73.9\n2013-12-02 21:20:00,74.2\n".utf8),
+      path: "/data/machine_temperature.csv")
+  }
+
+  @Test("what is reported published and acknowledged is what a subscriber gets, duplicates included")
+  func published() async throws {
+    let broker = try MosquittoBroker(Self.settings)
+    let listener = try Listener(broker)
+    var plan = plan(broker)
+    plan.series = [try series()]
+    plan.devices = 7
+    plan.clients = 2
+    plan.count = 2000
+    plan.duplicates = 10
+    let report = try await Simulation(plan).run()
+    #expect(report.published == 2000 && report.isClean && !report.interrupted)
+    #expect((100...300).contains(report.duplicates))
+    #expect(report.broker.acknowledged == 2000 + report.duplicates)
+    #expect(report.broker.resent == 0 && report.devices == 7 && report.clients == 2)
+    let counts = listener.counts(of: 2000 + report.duplicates)
+    #expect(counts.values.reduce(0, +) == 2000 + report.duplicates)
+    // Each device: its sequence is dense from 1.
+    let sequences = counts.keys.reduce(into: [Substring: [Int]]()) { out, line in
+      let topic = line.prefix { $0 != " " }
+      let digits = line.split(separator: "\"seq\":").last?.prefix { $0.isNumber } ?? ""
+      out[topic, default: []].append(Int(digits) ?? 0)
+    }
+    #expect(sequences.count == 7)
+    #expect(sequences["sensors/pump-001/machine_temperature"]?.sorted() == Array(1...286))
+    for list in sequences.values { #expect(list.sorted() == Array(1...list.count)) }
+    #expect(counts.keys.reduce(0) { $0 + $1.utf8.count } > 0)
+    #expect(
+      report.bytes
+        == counts.reduce(0) { sum, entry in
+          sum + (entry.key.utf8.count - entry.key.prefix { $0 != " " }.utf8.count - 1) * entry.value
+        })
+  }
+
+  @Test("when the broker goes away and comes back, everything is sent again until it is acknowledged")
+  func brokerRestarts() async throws {
+    let broker = try MosquittoBroker(Self.settings, persistence: true)
+    let listener = try Listener(broker)
+    var plan = plan(broker)
+    plan.devices = 5
+    plan.count = 8000
+    plan.rate = .total(8000)
+    let simulation = Simulation(plan)
+    simulation.start()
+    #expect(eventually(within: 20) { listener.lines.count > 500 })
+    broker.stop()
+    try broker.start()
+    let report = try await simulation.finish()
+    #expect(report.published == 8000 && report.unacknowledged == 0)
+    #expect(report.broker.acknowledged == 8000)
+    #expect(report.broker.reconnects == 1)
+    let arrived = eventually(within: 30) { Set(listener.lines).count >= 8000 }
+    #expect(arrived, "\(Set(listener.lines).count) of 8000 arrived")
+    // At least once: nothing came that was not published, and what came twice had been sent again.
+    let repeats = listener.lines.count - Set(listener.lines).count
+    #expect(Set(listener.lines).count == 8000 && repeats <= report.broker.resent)
+  }
+
+  @Test("an interruption ends the publishing and waits for what is on the way")
+  func interrupted() async throws {
+    let broker = try MosquittoBroker(Self.settings)
+    let listener = try Listener(broker)
+    var plan = plan(broker)
+    plan.devices = 3
+    plan.rate = .total(500)
+    let simulation = Simulation(plan)
+    simulation.start()
+    #expect(eventually { listener.lines.count > 20 })
+    simulation.interrupt()
+    let report = try await simulation.finish()
+    #expect(report.interrupted && report.isClean && report.published > 20)
+    #expect(listener.counts(of: report.published).count == report.published)
+  }
+
+  @Test("at QoS 0 everything is handed over and nothing is acknowledged")
+  func qos0() async throws {
+    let broker = try MosquittoBroker(Self.settings)
+    let listener = try Listener(broker, qos: 0)
+    var plan = plan(broker)
+    plan.qos = 0
+    plan.count = 500
+    let report = try await Simulation(plan).run()
+    #expect(report.published == 500 && report.broker.acknowledged == 0 && report.isClean)
+    #expect(listener.counts(of: 500).count == 500)
+  }
+
+  @Test("a broker that is not there, or lets nobody in, is an error that says so")
+  func refused() async throws {
+    var absent = SimulationPlan(access: BrokerAccess(host: "127.0.0.1", port: try freePort()))
+    absent.clients = 2
+    absent.devices = 2
+    absent.patience = 200_000_000
+    do {
+      _ = try await Simulation(absent).run()
+      Issue.record("nobody listens there")
+    } catch let error as SimulationError {
+      #expect(
+        error == .unreachable("127.0.0.1:\(absent.access.port)", cause: "Connection refused"))
+    }
+    let broker = try MosquittoBroker("allow_anonymous false")
+    do {
+      _ = try await Simulation(plan(broker)).run()
+      Issue.record("nobody may publish there")
+    } catch let error as SimulationError {
+      #expect(error == .refused("127.0.0.1:\(broker.port)", cause: "Not authorized"))
+    }
+  }
+
+  @Test("over TLS, with a client certificate, everything arrives")
+  func tls() async throws {
+    let certificates = try Certificates()
+    let broker = try MosquittoBroker(
+      """
+      cafile \(certificates.authority)
+      certfile \(certificates.server.certificate)
+      keyfile \(certificates.server.key)
+      require_certificate true
+      """)
+    var plan = plan(broker)
+    plan.access.tls = .init(
+      caFile: certificates.authority, certificateFile: certificates.client.certificate,
+      keyFile: certificates.client.key)
+    plan.count = 3000
+    let report = try await Simulation(plan).run()
+    #expect(report.broker.acknowledged == 3000 && report.isClean)
+    plan.access.tls?.caFile = certificates.otherAuthority
+    plan.patience = 500_000_000
+    await #expect(throws: SimulationError.self) { _ = try await Simulation(plan).run() }
+  }
+}

@@ -1,0 +1,266 @@
+import Glibc
+import Ingest
+import Synchronization
+import Telemetry
+import TestSupport
+import Testing
+
+@Suite struct FaultTests {
+  private static func certificates() throws -> Certificates { try shared.get() }
+  /// Made once: each takes several runs of openssl.
+  private static let shared = Result { try Certificates() }
+
+  private func tlsBroker(
+    _ identity: (Certificates) -> Certificates.Identity = { $0.server }, clients: Bool = false
+  ) throws -> MosquittoBroker {
+    let certificates = try Self.certificates()
+    let identity = identity(certificates)
+    return try MosquittoBroker(
+      """
+      certfile \(identity.certificate)
+      keyfile \(identity.key)
+      cafile \(certificates.authority)
+      require_certificate \(clients)
+      max_inflight_messages 0
+      max_queued_messages 0
+      """)
+  }
+
+  private func tls(_ broker: MosquittoBroker, _ tls: SourceSettings.TLS) -> SourceSettings {
+    .floor(broker.port) {
+      $0.host = "localhost"
+      $0.tls = tls
+    }
+  }
+
+  /// Waits for a fault and checks that its text names the source, the address, the cause and a hint.
+  private func expectRefused(_ rig: Rig, _ port: Int, host: String = "127.0.0.1", cause: String, hint: String) {
+    #expect(eventually { rig.status()?.state == .refused })
+    let fault = rig.status()?.fault ?? ""
+    #expect(fault.contains("floor") && fault.contains("\(host):\(port)"))
+    #expect(fault.contains(cause), "\(fault)")
+    #expect(fault.contains(hint), "\(fault)")
+    #expect(rig.log.count == 0)
+  }
+
+  @Test("TLS with the authority and a client certificate carries a flow, nothing lost or repeated")
+  func tlsFlow() throws {
+    let certificates = try Self.certificates()
+    let broker = try tlsBroker(clients: true)
+    let rig = try Rig([
+      tls(
+        broker,
+        .init(
+          caFile: certificates.authority, certificateFile: certificates.client.certificate,
+          keyFile: certificates.client.key))
+    ])
+    try #require(rig.isReady())
+    try broker.publish(
+      "t/a", numbers(0..<5000),
+      options: [
+        "--cafile", certificates.authority, "--cert", certificates.client.certificate, "--key",
+        certificates.client.key,
+      ])
+    #expect(eventually(within: 20) { rig.log.count >= 5000 })
+    #expect(rig.log.payloads == numbers(0..<5000))
+    #expect(rig.status()?.reconnects == 0)
+  }
+
+  @Test("a small group does not strand messages that TLS has decrypted")
+  func tlsSmallGroups() throws {
+    let certificates = try Self.certificates()
+    let broker = try tlsBroker()
+    var group = GroupSettings()
+    group.maximumCount = 3
+    let rig = try Rig([tls(broker, .init(caFile: certificates.authority))], group: group)
+    try #require(rig.isReady())
+    try broker.publish("t/a", numbers(0..<1000), options: ["--cafile", certificates.authority])
+    #expect(eventually(within: 20) { rig.log.count == 1000 })
+    #expect(rig.log.payloads == numbers(0..<1000))
+    #expect(rig.log.state.withLock { $0.groupSizes.allSatisfy { $0 <= 3 } })
+  }
+
+  @Test("a certificate of an unknown authority is refused")
+  func wrongAuthority() throws {
+    let certificates = try Self.certificates()
+    let broker = try tlsBroker()
+    let rig = try Rig([tls(broker, .init(caFile: certificates.otherAuthority))])
+    expectRefused(rig, broker.port, host: "localhost", cause: "not vouched for", hint: "ca_file")
+  }
+
+  @Test("an expired certificate is refused")
+  func expired() throws {
+    let certificates = try Self.certificates()
+    let broker = try tlsBroker { $0.expiredServer }
+    let rig = try Rig([tls(broker, .init(caFile: certificates.authority))])
+    expectRefused(rig, broker.port, host: "localhost", cause: "has expired", hint: "clock")
+  }
+
+  @Test("a certificate for another host is refused")
+  func otherHost() throws {
+    let certificates = try Self.certificates()
+    let broker = try tlsBroker { $0.otherHost }
+    let rig = try Rig([tls(broker, .init(caFile: certificates.authority))])
+    expectRefused(rig, broker.port, host: "localhost", cause: "another host name", hint: "url")
+  }
+
+  @Test("a broker that refuses our client certificate, or misses it, is told apart")
+  func clientCertificate() throws {
+    let certificates = try Self.certificates()
+    let broker = try tlsBroker(clients: true)
+    let without = try Rig([tls(broker, .init(caFile: certificates.authority))])
+    expectRefused(without, broker.port, host: "localhost", cause: "client certificate", hint: "key_file")
+    let strange = try Rig([
+      tls(
+        broker,
+        .init(
+          caFile: certificates.authority, certificateFile: certificates.strangeClient.certificate,
+          keyFile: certificates.strangeClient.key))
+    ])
+    expectRefused(strange, broker.port, host: "localhost", cause: "client certificate", hint: "key_file")
+  }
+
+  @Test("TLS to a port without it is a fault with a hint")
+  func tlsToPlain() throws {
+    let certificates = try Self.certificates()
+    let broker = try MosquittoBroker()
+    let rig = try Rig([tls(broker, .init(caFile: certificates.authority))])
+    #expect(eventually(within: 20) { rig.status()?.fault != nil })
+    #expect(rig.status()?.state != .connected)
+  }
+
+  @Test("files that are not there are named")
+  func missingFiles() throws {
+    let broker = try MosquittoBroker()
+    let noAuthority = try Rig([tls(broker, .init(caFile: "/nowhere/ca.pem"))])
+    expectRefused(noAuthority, broker.port, host: "localhost", cause: "/nowhere/ca.pem", hint: "exists")
+    let noPassword = try Rig([
+      .floor(broker.port) { $0.user = "u"; $0.passwordFile = "/nowhere/password" }
+    ])
+    expectRefused(noPassword, broker.port, cause: "password file /nowhere/password", hint: "exists")
+  }
+
+  @Test("a wrong password is refused, and a rotated one is read without a restart",
+    arguments: SourceSettings.ProtocolVersion.allCases)
+  func password(_ version: SourceSettings.ProtocolVersion) throws {
+    let directory = try TemporaryDirectory()
+    let users = try directory.write("", to: "users")
+    #expect(try ChildProcess.run("mosquitto_passwd", ["-b", users, "gateway", "right"]).status == 0)
+    let broker = try MosquittoBroker("allow_anonymous false\npassword_file \(users)")
+    let file = try directory.write("wrong\n", to: "password")
+    let rig = try Rig([
+      .floor(broker.port) {
+        $0.version = version
+        $0.user = "gateway"
+        $0.passwordFile = file
+      }
+    ])
+    expectRefused(rig, broker.port, cause: "refused the connection", hint: "password_file")
+    try directory.write("right\n", to: "password")
+    #expect(rig.isReady())
+    #expect(rig.status()?.fault == nil)
+  }
+
+  @Test("a broker of the older protocol is told by its answer")
+  func olderBroker() throws {
+    let broker = try FakeBroker { client in
+      _ = try client.receive()
+      try client.send([0x20, 2, 0, 1])
+      _ = try client.receive()
+    }
+    let rig = try Rig([.floor(broker.port)])
+    expectRefused(rig, broker.port, cause: "does not speak MQTT 5", hint: "3.1.1")
+  }
+
+  @Test("a session taken over is an alarm, and we do not fight for it")
+  func takenOver() throws {
+    let broker = try MosquittoBroker("log_type all")
+    let sessions = MemorySessions(clientID: "twin")
+    let first = try Rig([.floor(broker.port)], sessions: sessions)
+    try #require(first.isReady())
+    let second = try Rig([.floor(broker.port)], sessions: MemorySessions(clientID: "twin"))
+    #expect(eventually { first.status()?.state == .takenOver })
+    #expect(first.status()?.fault?.contains("cloned card") == true)
+    #expect(eventually { second.status()?.state == .connected })
+    // The one who lost waits at least ten seconds.
+    #expect(!eventually(within: 3) { second.status()?.state != .connected })
+    let connects = broker.log.split(separator: "\n").count { $0.contains("as twin-floor") }
+    #expect(connects == 2)
+  }
+
+  @Test("a name that does not exist and a port where nobody listens are told apart")
+  func unreachable() throws {
+    let port = try freePort()
+    let nobody = try Rig([.floor(port)])
+    #expect(eventually { nobody.status()?.fault?.contains("Connection refused") == true })
+    let noName = try Rig([.floor(port) { $0.host = "no-such-host.invalid" }])
+    #expect(eventually(within: 30) { noName.status()?.fault?.contains("host name was not found") == true })
+  }
+
+  @Test("a packet that announces 256 MB is refused by its header, and nothing is allocated for it")
+  func hugePacket() throws {
+    let broker = try FakeBroker { client in
+      try client.accept()
+      try client.acknowledgeSubscriptions(1)
+      try client.send([0x32, 0xff, 0xff, 0xff, 0x7f, 0, 3] + Array("t/a".utf8))
+      let chunk = [UInt8](repeating: 0x55, count: 1 << 20)
+      for _ in 0..<256 { try client.send(chunk) }
+    }
+    let before = residentBytes()
+    let rig = try Rig([.floor(broker.port) { $0.version = .mqtt311 }])
+    #expect(eventually { rig.status()?.fault?.contains("268435460 bytes") == true })
+    #expect(rig.status()?.fault?.contains("maximum_packet_size") == true)
+    #expect(eventually { broker.connections >= 2 }, "it goes on trying")
+    #expect(residentBytes() - before < 64 << 20)
+    #expect(rig.log.count == 0)
+  }
+
+  @Test("a packet above the limit of a broker that cannot know it is acknowledged, counted and not taken")
+  func oversized311() throws {
+    let broker = try MosquittoBroker()
+    let rig = try Rig([.floor(broker.port) { $0.version = .mqtt311; $0.maximumPacketSize = 10_000 }])
+    try #require(rig.isReady())
+    try broker.publish("t/large", [String(repeating: "x", count: 10_000_000)])
+    try broker.publish("t/small", ["small"])
+    #expect(eventually { rig.log.payloads == ["small"] })
+    #expect(rig.status()?.oversized == 1)
+    #expect(rig.status()?.reconnects == 0)
+  }
+
+  @Test("garbage, silence and a connection that breaks off in a packet are survived")
+  func garbage() throws {
+    let broker = try FakeBroker { client in
+      // Each connection gets the next of these.
+      switch number.next() {
+      case 0: try client.send(Array("HTTP/1.1 400 Bad Request\r\n\r\n".utf8))
+      case 1: break
+      case 2:
+        try client.accept()
+        try client.send([0x32, 0x80, 0x80, 0x80, 0x80, 0x80])
+      case 3:
+        try client.accept()
+        try client.send([0x32, 100, 0])
+      case 4:
+        try client.accept()
+        try client.send([0x32, 6, 0, 2, 0xff, 0xfe, 0, 1])
+      default:
+        try client.accept()
+        try client.acknowledgeSubscriptions(2)
+        try client.send(.publish("t/a", Array("fine".utf8), id: 1))
+        _ = try client.receive()
+        _ = try client.receive()
+      }
+    }
+    let rig = try Rig([.floor(broker.port) { $0.version = .mqtt311 }])
+    #expect(eventually(within: 60) { rig.log.payloads == ["fine"] })
+    #expect(broker.connections >= 6)
+  }
+
+  private let number = Counter()
+
+  /// Bytes of this process in memory (`/proc/self/statm`).
+  private func residentBytes() -> Int {
+    let fields = TemporaryDirectory.read("/proc/self/statm").split(separator: " ")
+    return (fields.count > 1 ? Int(fields[1]) ?? 0 : 0) * Int(getpagesize())
+  }
+}
