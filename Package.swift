@@ -89,7 +89,11 @@ let package = Package(
     .testTarget(name: "SpoolTests", dependencies: ["Spool", "Telemetry", "CSQLite", "TestSupport"], swiftSettings: settings),
     .testTarget(name: "PipelineTests", dependencies: ["Pipeline", "Telemetry", "Compression", "TestSupport"], swiftSettings: settings),
     .testTarget(name: "DeliveryTests", dependencies: ["Delivery", "Telemetry", "Compression", "TestSupport"], swiftSettings: settings),
-    .testTarget(name: "ForebayTests", dependencies: ["forebay", "TestSupport"], swiftSettings: settings),
+    .testTarget(
+      name: "ForebayTests",
+      dependencies: ["forebay", "Telemetry", "Compression", "Ingest", "Spool", "Pipeline", "Delivery", "TestSupport",
+                     logging, argumentParser, nioSSL] + nioFoundationFree,
+      swiftSettings: settings),
     .testTarget(name: "EndToEndTests", dependencies: ["Telemetry", "Spool", "TestSupport"], swiftSettings: settings),
   ]
 )

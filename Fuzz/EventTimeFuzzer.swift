@@ -43,7 +43,9 @@ public func fuzzEventTime(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
   let number = UnsafeRawBufferPointer(rebasing: bytes[reader.root.range])
   let text = String(decoding: number, as: UTF8.self)
   let exponent = text.split(whereSeparator: { $0 == "e" || $0 == "E" }).dropFirst().first
-  for (unit, power) in [(PipelineSettings.TimeUnit.seconds, 9), (.milliseconds, 6), (.microseconds, 3), (.nanoseconds, 0)] {
+  for (unit, power) in [
+    (PipelineSettings.TimeUnit.seconds, 9), (.milliseconds, 6), (.microseconds, 3), (.nanoseconds, 0),
+  ] {
     let time = EventTime.nanoseconds(number: number, unit: unit)
     if let time { require(time >= 0, "\(text) \(unit) is before 1970") }
     // The reference writes every digit out.

@@ -1,7 +1,9 @@
 import Telemetry
 
 /// MQTT 5.0, section 4.7, written as a recursion over the levels.
-private func matches(_ filter: ArraySlice<String.UTF8View.SubSequence>, _ topic: ArraySlice<String.UTF8View.SubSequence>) -> Bool {
+private func matches(
+  _ filter: ArraySlice<String.UTF8View.SubSequence>, _ topic: ArraySlice<String.UTF8View.SubSequence>
+) -> Bool {
   guard let level = filter.first else { return topic.isEmpty }
   if level.elementsEqual("#".utf8) { return true }
   guard let part = topic.first else { return false }
@@ -43,6 +45,10 @@ public func fuzzTopicFilter(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt
     if filters[0].covers(filters[1]), filters[1].matches(topic) {
       require(filters[0].matches(topic), "\(filters[0]) does not cover \(filters[1]): \(topic)")
     }
+    if filters.allSatisfy({ $0.matches(topic) }) {
+      require(filters[0].overlaps(filters[1]), "\(filters) both match \(topic)")
+    }
+    require(filters[0].overlaps(filters[1]) == filters[1].overlaps(filters[0]), "overlap has no order")
     let covering = TopicFilter.covering(filters)
     require(
       covering.contains { matches($0, topic) } == filters.contains { $0.matches(topic) },

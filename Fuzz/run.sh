@@ -22,13 +22,16 @@ for module in Sources/C*/module.modulemap; do flags+=(-I "$(dirname "$module")")
 # The sanitizer's own symbols, which the linker mentions one by one.
 quiet() { grep -v "Cannot export local symbol '__asan" >&2 || true; }
 
-# module NAME: compiles Sources/NAME into an object that the fuzzers link.
+# module NAME [SOURCE]: compiles Sources/NAME, or one file of it, into an object that the fuzzers link.
 module() {
   local object="$out/modules/$1.o"
-  find "Sources/$1" -name '*.swift' -print0 | sort -z | xargs -0 swiftc "${flags[@]}" \
+  find "${2:-Sources/$1}" -name '*.swift' -print0 | sort -z | xargs -0 swiftc "${flags[@]}" \
     -whole-module-optimization -module-name "$1" -emit-module \
     -emit-module-path "$out/modules/$1.swiftmodule" -emit-object -o "$object"
 }
+
+# Swift's own backtracer reads memory that the address sanitizer watches, and both then wait for ever.
+export SWIFT_BACKTRACE=enable=no
 
 names=()
 # fuzzer NAME "MODULES" SEEDS [SOURCE...]: builds Fuzz/NAMEFuzzer.swift with the modules that it imports
@@ -40,6 +43,9 @@ fuzzer() {
   if [ ${#only[@]} -gt 0 ] && [[ " ${only[*]} " != *" $name "* ]]; then return; fi
   local corpus="$out/$name/corpus" objects=()
   mkdir -p "$corpus"
+  # What an earlier run found is tried first.
+  find "$out/$name" -maxdepth 1 -type f \( -name 'crash-*' -o -name 'timeout-*' -o -name 'oom-*' \
+    -o -name 'leak-*' \) -exec mv -t "$corpus" {} +
   for module in $modules; do objects+=("$out/modules/$module.o"); done
   echo "building $name"
   swiftc "${flags[@]}" -module-name "${name}Fuzzer" "Fuzz/${name}Fuzzer.swift" Fuzz/Input.swift "$@" \
@@ -90,6 +96,15 @@ seeds_BatchIdentity() {
 }
 
 for name in Telemetry Compression Pipeline; do module "$name"; done
+# Of these the configuration's reader needs the settings only.
+for part in Ingest/Source Spool/Spool Delivery/Uplink; do
+  module "${part%/*}" "Sources/${part}Settings.swift"
+done
+configuration=(Sources/Forebay/Receive/CompactJSON.swift)
+for file in Sources/Forebay/Configuration/*.swift; do
+  # All but the file that needs swift-log.
+  [[ $file == */ConfigurationLogging.swift ]] || configuration+=("$file")
+done
 
 # The cases. One line each; every decoder of bytes from outside has one.
 fuzzer JSON          "Pipeline Compression Telemetry" "$vectors/json/test_parsing"
@@ -98,6 +113,8 @@ fuzzer EventTime     "Pipeline Compression Telemetry" -
 fuzzer TopicFilter   "Telemetry"                      -
 fuzzer Compression   "Compression"                    -
 fuzzer BatchIdentity "Telemetry"                      -
+fuzzer Configuration "Ingest Spool Delivery Pipeline Compression Telemetry" Fuzz/ConfigurationCorpus \
+  "${configuration[@]}"
 
 if [ ${#names[@]} -eq 0 ]; then
   echo "no such fuzzer: ${only[*]}" >&2
@@ -107,7 +124,9 @@ each=$((seconds / ${#names[@]}))
 [ "$each" -ge 1 ] || each=1
 for name in "${names[@]}"; do
   echo "== $name, $each s"
-  if ! "$out/$name/fuzzer" "$out/$name/corpus" -max_total_time="$each" -max_len=4096 -timeout=10 \
+  dictionary=()
+  if [ -f "Fuzz/$name.dict" ]; then dictionary=(-dict="Fuzz/$name.dict"); fi
+  if ! "$out/$name/fuzzer" "$out/$name/corpus" "${dictionary[@]}" -max_total_time="$each" -max_len=4096 -timeout=10 \
     -rss_limit_mb=1024 -print_final_stats=1 -verbosity=0 -artifact_prefix="$out/$name/" \
     2> "$out/$name/log"; then
     tail -n 60 "$out/$name/log" >&2

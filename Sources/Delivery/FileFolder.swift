@@ -113,7 +113,9 @@ struct FileFolder {
       try finish()
     }
     var file: OpenFile
-    if let open { file = open } else {
+    if let open {
+      file = open
+    } else {
       file = try begin(.init(key: key, compression: batch.compression, wall: wall))
     }
     let entry = FileJournal.Entry(
@@ -228,7 +230,8 @@ struct FileFolder {
     func padded(_ value: Int, _ width: Int) -> String {
       String(repeating: "0", count: max(0, width - String(value).count)) + String(value)
     }
-    let date = padded(Int(fields.tm_year) + 1900, 4) + padded(Int(fields.tm_mon) + 1, 2) + padded(Int(fields.tm_mday), 2)
+    let date =
+      padded(Int(fields.tm_year) + 1900, 4) + padded(Int(fields.tm_mon) + 1, 2) + padded(Int(fields.tm_mday), 2)
     let time = padded(Int(fields.tm_hour), 2) + padded(Int(fields.tm_min), 2) + padded(Int(fields.tm_sec), 2)
     return "\(date)T\(time).\(padded(Int(milliseconds % 1000), 3))Z"
   }

@@ -39,7 +39,9 @@ struct FileIndex: Sendable, Hashable {
   func encoded() -> [UInt8] {
     var text = "forebay-files 1\ngeneration \(generation)\n"
     if let finishing { text += "finishing \(finishing.generation) \(finishing.name)\n" }
-    for (key, chain) in taken.chains.sorted(by: { ($0.key.gateway, $0.key.epoch.rawValue) < ($1.key.gateway, $1.key.epoch.rawValue) }) {
+    for (key, chain) in taken.chains.sorted(by: {
+      ($0.key.gateway, $0.key.epoch.rawValue) < ($1.key.gateway, $1.key.epoch.rawValue)
+    }) {
       text += "chain \(key.gateway) \(key.epoch)\n"
       for run in chain.runs { text += "run \(run.first) \(run.last) \(run.lastDigest)\n" }
       for (sequence, partial) in chain.partials.sorted(by: { $0.key < $1.key }) {

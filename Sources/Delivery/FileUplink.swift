@@ -33,8 +33,10 @@ package final class FileUplink: Uplink {
     self.init(settings: settings, disk: DiskCalls(), logger: logger, wall: wall)
   }
 
+  /// - Parameter disk: with its faults, for tests; these do not want a log of them.
   init(
-    settings: UplinkSettings.File, disk: DiskCalls, logger: Logger = Logger(label: "delivery"),
+    settings: UplinkSettings.File, disk: DiskCalls,
+    logger: Logger = Logger(label: "delivery", factory: { _ in SwiftLogNoOpLogHandler() }),
     wall: @escaping @Sendable () -> Int64
   ) {
     self.settings = settings
@@ -95,7 +97,9 @@ package final class FileUplink: Uplink {
     let pipeline = batch.identity.pipeline
     try lockDirectory(&state)
     var folder: FileFolder
-    if let open = state.folders[pipeline] { folder = open } else {
+    if let open = state.folders[pipeline] {
+      folder = open
+    } else {
       folder = try FileFolder(pipeline: pipeline, directory: settings.directory, disk: disk)
     }
     // Also after an error: so that whoever catches it can close the descriptors.

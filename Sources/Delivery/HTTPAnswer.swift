@@ -61,8 +61,10 @@ struct HTTPAnswer: Sendable {
   /// The upstream's words, cut to 200 characters on one line.
   private func reason(_ members: Members?) -> String {
     let words = members?.reason ?? members?.error ?? ""
-    return String(String.UnicodeScalarView(words.unicodeScalars.prefix(200).map { scalar in
-      scalar.properties.generalCategory == .control ? " " : scalar
-    }))
+    return String(
+      String.UnicodeScalarView(
+        words.unicodeScalars.prefix(200).map { scalar in
+          scalar.properties.generalCategory == .control ? " " : scalar
+        }))
   }
 }

@@ -253,8 +253,9 @@ package final class HTTPUplink: Uplink {
     case .timedOut: "no whole answer in time"
     case .notConnected: "no connection (\(error))"
     case .closed: "the connection ended before the answer did (\(error))"
-    case .tls: "the TLS handshake failed (\(error)): is the certificate valid, for this name, and signed "
-      + "by an authority of `ca_file`, and does the upstream accept the client's?"
+    case .tls:
+      "the TLS handshake failed (\(error)): is the certificate valid, for this name, and signed "
+        + "by an authority of `ca_file`, and does the upstream accept the client's?"
     case .garbage: "what answered does not speak HTTP (\(error))"
     case .cancelled: "given up"
     case .configuration, .diskFull, .disk: "\(error)"

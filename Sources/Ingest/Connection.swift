@@ -49,8 +49,9 @@ final class Connection: @unchecked Sendable {
   var sink: MessageSink?
   /// Lines that the library logged as errors until the broker accepted us.
   var errorLines: [String] = []
-  /// What OpenSSL thought of the broker's certificate when the library reported a TLS error.
+  /// What OpenSSL thought of the broker's certificate when it was last asked.
   var verdict = TLSVerdict()
+  private var isAccepted = false
 
   /// A PUBLISH has been read in part: the next bytes do not begin with a header.
   var insidePublish = false
@@ -113,6 +114,11 @@ final class Connection: @unchecked Sendable {
     return mid
   }
 
+  /// Asks OpenSSL about the broker's certificate: once the call has failed, it is too late.
+  func judgeCertificate() {
+    if isTLS, !isAccepted, socket >= 0 { verdict = TLSVerdict(handle) }
+  }
+
   /// Takes the events that were collected.
   func takeEvents() -> Events {
     let taken = events
@@ -122,17 +128,18 @@ final class Connection: @unchecked Sendable {
 
   /// The broker has accepted us: what the library logs from here on is not needed, and formatting it
   /// for every message would cost more than everything else.
-  func stopListeningToLog() { mosquitto_log_callback_set(handle, nil) }
+  func stopListeningToLog() {
+    isAccepted = true
+    mosquitto_log_callback_set(handle, nil)
+  }
 
   /// What a result code of the library means.
   /// - Parameter number: `errno` right after the call.
   func fault(_ code: Int32, _ number: Int32) -> SourceFault {
     switch mosq_err_t(rawValue: code) {
     case MOSQ_ERR_TLS, MOSQ_ERR_TLS_HANDSHAKE: return tlsFault
-    case MOSQ_ERR_ERRNO where number == EPROTO && isTLS: return tlsFault
-    case MOSQ_ERR_ERRNO: return .connectionLost(detail: String(cString: strerror(number)))
-    case MOSQ_ERR_CONN_LOST, MOSQ_ERR_NO_CONN:
-      return .connectionLost(detail: "closed by the broker")
+    case MOSQ_ERR_ERRNO: return lost(String(cString: strerror(number)))
+    case MOSQ_ERR_CONN_LOST, MOSQ_ERR_NO_CONN: return lost("closed by the broker")
     case MOSQ_ERR_KEEPALIVE: return .keepalive
     case MOSQ_ERR_PROTOCOL, MOSQ_ERR_MALFORMED_PACKET, MOSQ_ERR_MALFORMED_UTF8,
       MOSQ_ERR_DUPLICATE_PROPERTY, MOSQ_ERR_PAYLOAD_SIZE:
@@ -141,6 +148,15 @@ final class Connection: @unchecked Sendable {
       return .settings(detail: "a SUBSCRIBE is larger than the broker takes")
     default: return .settings(detail: String(cString: mosquitto_strerror(code)))
     }
+  }
+
+  /// A broker that refuses our certificate breaks off as well, and with TLS 1.3 only after the handshake
+  /// has ended for us.
+  func lost(_ detail: String) -> SourceFault {
+    guard isTLS, !isAccepted, !errorLines.isEmpty || verdict.cause == .clientCertificate else {
+      return .connectionLost(detail: detail)
+    }
+    return .tls(verdict.cause, detail: errorLines.last ?? detail)
   }
 
   private var tlsFault: SourceFault {

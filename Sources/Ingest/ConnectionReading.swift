@@ -30,6 +30,15 @@ extension Connection {
     return recv(socket, &byte, 1, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT)) < 0
   }
 
+  /// Whether the broker has sent its last byte. The bytes of a partial packet hide the end from `recv`.
+  private var isClosing: Bool {
+    // The first byte of `struct tcp_info` is the state; TCP_ESTABLISHED is 1.
+    var state: UInt8 = 1
+    var length: socklen_t = 1
+    getsockopt(socket, Int32(IPPROTO_TCP), TCP_INFO, &state, &length)
+    return state != 1
+  }
+
   private func readPlain() -> ReadEnd {
     var budget = Connection.packetsPerRound
     while budget > 0 {
@@ -60,7 +69,7 @@ extension Connection {
       case .nothing: break
       case .header, .control:
         // Looking again, the library would know that it is inside a packet, and we would not.
-        if scan.packets == 0 { return .partial }
+        if scan.packets == 0 { return isClosing ? .lost(lost("closed in the middle of a packet")) : .partial }
       case .publish:
         insidePublish = true
       case .tooLarge(let bytes, let limit):
@@ -84,7 +93,7 @@ extension Connection {
         if count <= 0 {
           // During the handshake the library does not notice that the connection is gone.
           if let fault = readOne() { return .lost(fault) }
-          return .lost(.connectionLost(detail: "closed by the broker"))
+          return .lost(lost("closed by the broker"))
         }
       }
       mayHoldDecrypted = false
@@ -102,6 +111,7 @@ extension Connection {
     let code = mosquitto_loop_read(handle, 1)
     let number = errno
     if events.publishes != before { insidePublish = false }
+    judgeCertificate()
     if let reason = events.disconnected {
       return reason == Int(MQTT_RC_SESSION_TAKEN_OVER.rawValue) ? .takenOver : .closedByBroker(code: reason)
     }
@@ -110,7 +120,7 @@ extension Connection {
       return .refused(code: acceptance.code, version: settings.version)
     }
     if code != 0 { return fault(code, number) }
-    return socket < 0 ? .connectionLost(detail: "closed by the broker") : nil
+    return socket < 0 ? lost("closed by the broker") : nil
   }
 
   /// Writes until nothing is left, at most until `deadline`. Whether nothing is left.

@@ -44,7 +44,9 @@ enum Connector {
       handle, settings.host, Int32(settings.port), Int32(settings.keepalive), nil, properties)
     let number = errno
     switch mosq_err_t(rawValue: code) {
-    case MOSQ_ERR_SUCCESS: return connection
+    case MOSQ_ERR_SUCCESS:
+      connection.judgeCertificate()
+      return connection
     case MOSQ_ERR_EAI: throw .lookup(detail: String(cString: gai_strerror(number)))
     case MOSQ_ERR_ERRNO: throw .unreachable(detail: String(cString: strerror(number)))
     default: throw connection.fault(code, number)

@@ -52,14 +52,21 @@ extension IntakeLoop {
 
   /// The connection is over, or did not come about. What the source has staged stays: it will be
   /// committed, and the broker will send it again.
-  func lose(_ session: Session, _ fault: SourceFault) {
+  func lose(_ session: Session, _ cause: SourceFault) {
     let now = monotonicNanoseconds()
-    if case .open = session.phase { session.backoff.connectionEnded(after: now - session.acceptedAt) }
+    var fault = cause
+    if case .open = session.phase {
+      let isSilent = if case .connectionLost = cause { true } else { false }
+      session.backoff.connectionEnded(after: now - session.acceptedAt, silently: isSilent)
+      if session.backoff.isContested { fault = .contested }
+    } else {
+      session.backoff.attemptFailed()
+    }
     staging.core.wet(session.number)
     let delay: Int64
     var level = Logger.Level.warning
     let state: SourceState
-    if fault == .takenOver {
+    if fault == .takenOver || fault == .contested {
       delay = session.backoff.delayAfterTakeover(using: &random)
       (state, level) = (.takenOver, .error)
     } else {
@@ -127,7 +134,7 @@ extension IntakeLoop {
     var descriptors: [Int32] = []
     for session in closing {
       if case .open(let connection) = session.phase, staging.core.staged(of: session.number) == 0 {
-        session.backoff.connectionEnded(after: now - session.acceptedAt)
+        session.backoff.connectionEnded(after: now - session.acceptedAt, silently: false)
         descriptors.append(connection.finish(saying: farewell, until: deadline))
       }
       session.phase = .held

@@ -282,17 +282,20 @@ final class IntakeLoop {
       deadline = min(deadline, nextSecond)
       if case .opening(_, let until) = session.phase { deadline = min(deadline, until) }
       var events: Int32 = 0
+      var descriptor = connection.socket
       let mayWrite = staging.core.staged(of: session.number) == 0
       if mayWrite, connection.wantsWrite { events |= POLLOUT }
       if mayRead(session, connection) {
         if session.notBefore > now {
           deadline = min(deadline, session.notBefore)
+          // Not even for a hang-up, which would be reported again and again.
+          if events == 0 { descriptor = -1 }
         } else {
           events |= POLLIN
           if connection.mayHoldDecrypted { deadline = now }
         }
       }
-      entries.append(pollfd(fd: connection.socket, events: Int16(events), revents: 0))
+      entries.append(pollfd(fd: descriptor, events: Int16(events), revents: 0))
       polled.append(session)
     }
     switch mode {

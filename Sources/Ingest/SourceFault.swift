@@ -28,6 +28,8 @@ package enum SourceFault: Error, Sendable, Hashable {
   case noAnswer
   /// DISCONNECT 0x8E: another client uses our client id.
   case takenOver
+  /// The broker closes the connection again and again soon after it accepted it, and does not say why.
+  case contested
   /// DISCONNECT from the broker with another reason code.
   case closedByBroker(code: Int)
   case connectionLost(detail: String)
@@ -55,13 +57,16 @@ extension SourceFault {
       case .expired: "the broker's certificate has expired (\(detail))"
       case .notYetValid: "the broker's certificate is not yet valid (\(detail))"
       case .hostName: "the broker's certificate is for another host name"
-      case .clientCertificate: "the broker refused our client certificate (\(detail))"
+      case .clientCertificate:
+        "the broker broke off after we had accepted its certificate: it refuses or misses our client certificate (\(detail))"
       case .other: "TLS failed: \(detail)"
       }
     case .refused(let code, let version):
       "the broker refused the connection: \(Self.refusal(code: code, version: version))"
     case .noAnswer: "the broker accepted the connection and did not answer"
     case .takenOver: "another client connected with our client id and took the session over"
+    case .contested:
+      "the broker accepts the connection and closes it again and again: another client probably uses our client id"
     case .closedByBroker(let code):
       "the broker closed the connection: \(String(cString: mosquitto_reason_string(Int32(code))))"
     case .connectionLost(let detail): "the connection was lost: \(detail)"
@@ -97,7 +102,7 @@ extension SourceFault {
       case .other: "see the broker's log"
       }
     case .noAnswer, .closedByBroker, .connectionLost, .keepalive: "see the broker's log"
-    case .takenOver: "look for a copy of this box's state, such as a cloned card"
+    case .takenOver, .contested: "look for a copy of this box's state, such as a cloned card"
     case .packetTooLarge:
       "raise `maximum_packet_size`, and set `message_size_limit` or `max_packet_size` at the broker"
     case .protocolViolation: "check that an MQTT broker listens on this port"

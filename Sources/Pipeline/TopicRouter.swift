@@ -25,13 +25,6 @@ struct TopicRouter: Sendable {
     let text: String
 
     static func == (a: Topic, b: Topic) -> Bool { a.text.utf8.elementsEqual(b.text.utf8) }
-
-    func hash(into hasher: inout Hasher) {
-      let known: Void? = text.utf8.withContiguousStorageIfAvailable { bytes in
-        hasher.combine(bytes: UnsafeRawBufferPointer(bytes))
-      }
-      if known == nil { for byte in text.utf8 { hasher.combine(byte) } }
-    }
   }
 
   private enum Answer: Sendable {

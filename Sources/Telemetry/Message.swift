@@ -26,6 +26,12 @@ package struct Origin: Sendable, Hashable {
     self.source = source
     self.topic = topic
   }
+
+  /// Topics compare byte for byte (MQTT 5.0, section 4.7.3); `String ==` would take two spellings of one
+  /// accented letter for the same topic, and one device's messages for another's.
+  package static func == (a: Origin, b: Origin) -> Bool {
+    a.source == b.source && a.topic.utf8.elementsEqual(b.topic.utf8)
+  }
 }
 
 /// One message as a device published it, with the moment at which it was received.

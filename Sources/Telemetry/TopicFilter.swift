@@ -218,21 +218,41 @@ package struct TopicFilter: Sendable, Hashable, CustomStringConvertible {
     return found
   }
 
+  /// The levels that every topic has which matches. A topic has at least one character, so that `#` says the
+  /// same as `+/#`, and `/#` the same as `/+/#`.
+  private var requiredLevels: [Level] {
+    isMultiLevel && (levels.isEmpty || levels == [.literal([])]) ? levels + [.single] : levels
+  }
+
+  private var beginsWithDollar: Bool {
+    if case .literal(let bytes) = levels.first { bytes.first == UInt8(ascii: "$") } else { false }
+  }
+
   /// Whether this filter matches every topic that `other` matches.
   package func covers(_ other: TopicFilter) -> Bool {
-    if beginsWithWildcard, case .literal(let bytes) = other.levels.first,
-      bytes.first == UInt8(ascii: "$")
-    {
+    if beginsWithWildcard, other.beginsWithDollar { return false }
+    let mine = requiredLevels
+    let theirs = other.requiredLevels
+    guard isMultiLevel ? mine.count <= theirs.count : mine.count == theirs.count && !other.isMultiLevel else {
       return false
     }
-    // A topic has at least one character, so that # says the same as +/#, and /# the same as /+/#.
-    let theirs =
-      other.isMultiLevel && (other.levels.isEmpty || other.levels == [.literal([])])
-      ? other.levels + [.single] : other.levels
-    guard isMultiLevel ? levels.count <= theirs.count : levels.count == theirs.count,
-      isMultiLevel || !other.isMultiLevel
-    else { return false }
-    return zip(levels, theirs).allSatisfy { $0.covers($1) }
+    return zip(mine, theirs).allSatisfy { $0.covers($1) }
+  }
+
+  /// Whether there is a topic that both filters match.
+  ///
+  /// A broker may deliver a message on such a topic once for each of the two subscriptions of one session
+  /// (MQTT 5.0, section 3.3.4), and mosquitto 2.0 does.
+  package func overlaps(_ other: TopicFilter) -> Bool {
+    if beginsWithWildcard && other.beginsWithDollar || beginsWithDollar && other.beginsWithWildcard {
+      return false
+    }
+    let mine = requiredLevels
+    let theirs = other.requiredLevels
+    guard mine.count == theirs.count || (mine.count < theirs.count ? isMultiLevel : other.isMultiLevel) else {
+      return false
+    }
+    return zip(mine, theirs).allSatisfy { $0.covers($1) || $1.covers($0) }
   }
 
   /// The fewest of these filters that together match whatever any of them matches, as a broker is told

@@ -31,6 +31,15 @@ enum Sample {
       previous: previous, sealed: moment)
   }
 
+  static func uplink(
+    _ url: String, timeout: Int64 = 10_000_000_000, change: (inout UplinkSettings.HTTP) -> Void = { _ in }
+  ) -> HTTPUplink {
+    var settings = UplinkSettings.HTTP(url: url)
+    settings.timeout = timeout
+    change(&settings)
+    return HTTPUplink(settings: settings, concurrency: 4, version: "0.0.1", wall: wall)
+  }
+
   /// Linked to each other from sequence 1.
   static func chain(
     _ length: Int, pipeline: String = "climate", count: Int = 3, compression: BatchCompression = .gzip

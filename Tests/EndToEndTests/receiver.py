@@ -91,4 +91,5 @@ if sys.argv[1] == "--verify":
     load(sys.argv[2]); print(json.dumps(verdict()))
 else:
     good = load(sys.argv[2]); store = open(sys.argv[2], "ab"); store.truncate(good)
-    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Receiver).serve_forever()
+    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Receiver)
+    print(server.server_port, flush=True); server.serve_forever()  # PORT may be 0

@@ -20,11 +20,11 @@ import Testing
     var backoff = Backoff()
     var random = SystemRandomNumberGenerator()
     for _ in 0..<10 { _ = backoff.delay(using: &random) }
-    backoff.connectionEnded(after: 1_000_000_000)
+    backoff.connectionEnded(after: 1_000_000_000, silently: false)
     var drawn: Int64 = 0
     for _ in 0..<50 { drawn = max(drawn, backoff.delay(using: &random)) }
     #expect(drawn > 1_000_000_000)
-    backoff.connectionEnded(after: Backoff.stable)
+    backoff.connectionEnded(after: Backoff.stable, silently: true)
     #expect(backoff.delay(using: &random) <= 500_000_000)
   }
 
@@ -37,10 +37,50 @@ import Testing
       let delay = backoff.delayAfterTakeover(using: &random)
       #expect((least...2 * least).contains(delay))
       least = min(2 * least, 600_000_000_000)
-      backoff.connectionEnded(after: 60_000_000_000)
+      backoff.connectionEnded(after: 60_000_000_000, silently: false)
     }
-    backoff.connectionEnded(after: Backoff.uncontested)
+    backoff.connectionEnded(after: Backoff.uncontested, silently: false)
     #expect(backoff.delayAfterTakeover(using: &random) <= 20_000_000_000)
+  }
+}
+
+@Suite struct ContestTests {
+  private let second: Int64 = 1_000_000_000
+
+  @Test("a session that is closed soon and silently three times in a row is contested")
+  func contested() {
+    var backoff = Backoff()
+    for expected in [false, false, true, true] {
+      backoff.connectionEnded(after: second, silently: true)
+      #expect(backoff.isContested == expected)
+    }
+  }
+
+  @Test("a broker that cannot be reached in between, says why, or lets us stay is no contest")
+  func innocent() {
+    var backoff = Backoff()
+    for _ in 0..<10 {
+      backoff.connectionEnded(after: second, silently: true)
+      backoff.connectionEnded(after: second, silently: true)
+      backoff.attemptFailed()
+      #expect(!backoff.isContested)
+    }
+    for _ in 0..<10 { backoff.connectionEnded(after: second, silently: false) }
+    #expect(!backoff.isContested)
+    for _ in 0..<10 { backoff.connectionEnded(after: 60 * second, silently: true) }
+    #expect(!backoff.isContested)
+  }
+
+  @Test("while two boxes take turns, soon grows with the delay")
+  func turns() {
+    var backoff = Backoff()
+    var random = SystemRandomNumberGenerator()
+    for _ in 0..<3 { backoff.connectionEnded(after: second, silently: true) }
+    for _ in 0..<8 {
+      let delay = backoff.delayAfterTakeover(using: &random)
+      backoff.connectionEnded(after: 2 * delay, silently: true)
+      #expect(backoff.isContested)
+    }
   }
 }
 

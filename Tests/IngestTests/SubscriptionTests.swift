@@ -113,8 +113,7 @@ import Testing
         [.floor(broker.port) { $0.retained = rule; $0.version = version }], log: log, sessions: sessions)
       try #require(rig.isReady())
       try broker.publish("t/live", ["live"])
-      let count = log.count
-      #expect(eventually { log.payloads.last == "live" && log.count > count || log.payloads.dropFirst(count).contains("live") })
+      #expect(eventually { log.payloads.contains("live") })
       rig.stop()
       ignored += rig.status()?.ignoredRetained ?? 0
       defer { log.state.withLock { $0 = .init() } }

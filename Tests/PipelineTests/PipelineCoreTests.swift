@@ -122,7 +122,10 @@ struct PipelineCoreTests {
 
   @Test("Batches name the one before by its digest, and sequences are dense")
   func chain() throws {
-    var core = makeCore(try makeSettings { $0.batch.maximumCount = 1; $0.batch.compression = .gzip })
+    var core = makeCore(
+      try makeSettings {
+        $0.batch.maximumCount = 1; $0.batch.compression = .gzip
+      })
     var previous = Digest.zero
     var sequence: Int64 = 1
     for n in 0..<3 {

@@ -96,7 +96,9 @@ struct PipelineModelTests {
     }
   }
 
-  @Test("Whatever blocks, ticks, restarts, damage and requeues come, every seal balances and each reading is there once", arguments: 1...12)
+  @Test(
+    "Whatever blocks, ticks, restarts, damage and requeues come, every seal balances and each reading is there once",
+    arguments: 1...12)
   func model(seed: UInt64) throws {
     var generator = SeededGenerator(seed: seed)
     let log = GeneratedLog(count: 1_000, using: &generator)

@@ -175,9 +175,8 @@ struct ReadingTests {
   @Test("Two spellings of one accented letter are two topics")
   func normalisation() throws {
     var core = makeCore(try makeSettings())
-    for (offset, topic) in ["sensors/caf\u{E9}/climate", "sensors/cafe\u{301}/climate"].enumerated() {
-      core.process(block([message(topic, "{}")], first: Int64(offset)), now: moment())
-    }
+    let topics = ["sensors/caf\u{E9}/climate", "sensors/cafe\u{301}/climate"]
+    core.process(block(topics.map { message($0, "{}") }), now: moment())
     core.close(moment())
     let batch = try #require(try core.takeSeal()?.batches.first)
     let keys = batch.body.split(separator: UInt8(ascii: "\n")).map { $0.dropFirst(8).prefix(6) }

@@ -135,7 +135,7 @@ struct TopicFilterTests {
       try TopicFilter(parsing: wide).covers(TopicFilter(parsing: narrow)) == covers)
   }
 
-  @Test("Coverage agrees with matching on every filter of two levels and topic of three")
+  @Test("Coverage and overlap agree with matching on every filter of two levels and topic of three")
   func coverageAgainstMatching() throws {
     let words = ["a", "$b", "", "c"]
     func sequences(_ words: [String], _ lengths: ClosedRange<Int>) -> [[String]] {
@@ -152,6 +152,8 @@ struct TopicFilterTests {
       for (j, narrow) in filters.enumerated() {
         let expected = zip(matched[i], matched[j]).allSatisfy { $0 || !$1 }
         #expect(wide.covers(narrow) == expected, "\(wide) covers \(narrow)")
+        let both = zip(matched[i], matched[j]).contains { $0 && $1 }
+        #expect(wide.overlaps(narrow) == both, "\(wide) overlaps \(narrow)")
       }
     }
   }

@@ -1,3 +1,4 @@
+import Glibc
 import NIOCore
 import NIOPosix
 import NIOSSL
@@ -144,6 +145,30 @@ package final class FaultyUpstream: Sendable {
     var server: FaultyUpstream? { held.withLock { $0 } }
     func set(_ server: FaultyUpstream) { held.withLock { $0 = server } }
   }
+}
+
+/// A port of 127.0.0.1 on which nobody listens, and nobody else can while this is there.
+package final class ClosedPort: Sendable {
+  package let port: Int
+  private let descriptor: CInt
+
+  package init() throws {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+    var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let bound = withUnsafeMutablePointer(to: &address) { pointer in
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
+        bind(descriptor, generic, size) == 0 && getsockname(descriptor, generic, &size) == 0
+      }
+    }
+    self.descriptor = descriptor
+    port = Int(UInt16(bigEndian: address.sin_port))
+    guard bound else { throw POSIXFailure("bind", "127.0.0.1") }
+  }
+
+  deinit { close(descriptor) }
 }
 
 /// One connection: reads requests and writes replies.

@@ -89,7 +89,8 @@ package final class MosquittoBroker: Sendable {
     guard status == 0 else { throw DidNotStart(description: "mosquitto_pub: \(output)") }
   }
 
-  private static func accepts(port: Int) -> Bool {
+  /// Whether somebody accepts connections on a port of 127.0.0.1.
+  package static func accepts(port: Int) -> Bool {
     let fd = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     defer { close(fd) }
     return withLoopback(port: port) { connect(fd, $0, $1) } == 0

@@ -21,8 +21,8 @@ struct AuditCommand: ParsableCommand {
         forebay audit
         forebay audit --spool /var/lib/forebay --json
 
-      EXIT STATUS: 0 the books balance; 1 an equation is off; 2 the spool cannot be read or the
-      command line is wrong.
+      EXIT STATUS: 0 the books balance; 1 an equation is off; 2 the spool cannot be read; 64
+      wrong usage.
       """)
 
   @OptionGroup var place: SpoolPlace

@@ -17,7 +17,7 @@ struct CheckCommand: ParsableCommand {
         forebay check --json | jq '.diagnostics[] | select(.severity == "error")'
 
       EXIT STATUS: 0 the configuration can be run; 1 it cannot, or there are warnings and --strict was \
-      given; 2 the command line is wrong.
+      given; 64 wrong usage.
       """)
 
   @Option(name: .shortAndLong, help: ArgumentHelp("The configuration file.", valueName: "file"))

@@ -20,8 +20,7 @@ struct DeadLettersCommand: ParsableCommand {
         forebay dead-letters requeue --pipeline climate --rule time.missing
         forebay dead-letters discard 17 18 19
 
-      EXIT STATUS: 0 done; 1 no dead letter fits; 2 the spool cannot be read or the command line is
-      wrong.
+      EXIT STATUS: 0 done; 1 no dead letter fits; 2 the spool cannot be read; 64 wrong usage.
       """,
     subcommands: [List.self, Show.self, Requeue.self, Discard.self])
 }

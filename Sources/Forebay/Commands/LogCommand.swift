@@ -15,7 +15,7 @@ struct LogCommand: ParsableCommand {
         forebay log show --topic 'sensors/{device}/climate' --from 1200
         forebay log export --from 0 > messages.ndjson
 
-      EXIT STATUS: 0 done; 2 the spool cannot be read or the command line is wrong.
+      EXIT STATUS: 0 done; 2 the spool cannot be read; 64 wrong usage.
       """,
     subcommands: [Show.self, Export.self])
 }

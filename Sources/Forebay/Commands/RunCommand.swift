@@ -20,8 +20,8 @@ struct RunCommand: AsyncParsableCommand {
         forebay run
         forebay run --config ./forebay.yaml
 
-      EXIT STATUS: 0 stopped in order; 1 it could not start (the reason is on standard error); 2 the
-      command line is wrong.
+      EXIT STATUS: 0 stopped in order; 1 it could not start (the reason is on standard error); 64 wrong
+      usage.
       """)
 
   @Option(name: .shortAndLong, help: ArgumentHelp("The configuration.", valueName: "file"))

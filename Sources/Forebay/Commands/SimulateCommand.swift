@@ -102,7 +102,9 @@ struct SimulateCommand: AsyncParsableCommand {
     _ = try percent()
     _ = try duration(jitter, option: "--jitter")
     if let fault = TopicTemplate.fault(topic) { throw ValidationError("--topic \(topic): \(fault).") }
-    try require([rate, totalRate, speed].compactMap { $0 }.count <= 1, "--rate, --total-rate or --speed, only one.")
+    try require(
+      [rate, totalRate, speed].compactMap { $0 }.count <= 1,
+      "--rate, --total-rate or --speed, only one.")
     try require(rate ?? 0 >= 0 && rate ?? 0 <= 1e6, "--rate: expected 0 to 1000000.")
     try require(totalRate ?? 0 >= 0 && totalRate ?? 0 <= 1e7, "--total-rate: expected 0 to 10000000.")
     try require(speed ?? 1 > 0 && speed ?? 1 <= 1e9, "--speed: expected a factor above 0.")

@@ -13,8 +13,8 @@ struct StatusCommand: ParsableCommand {
         forebay status
         forebay status --json | jq .pipelines
 
-      EXIT STATUS: 0 all is well; 1 there are alarms; 2 the daemon cannot be reached or the command
-      line is wrong.
+      EXIT STATUS: 0 all is well; 1 there are alarms; 2 the daemon cannot be reached; 64 wrong
+      usage.
       """)
 
   @Option(name: .shortAndLong, help: ArgumentHelp("The daemon's configuration.", valueName: "file"))

@@ -98,7 +98,7 @@ struct Configuration: Sendable {
       ConfigurationDecoder(origin: origin, files: files, diagnostics: diagnostics).decode(root)
     }
     let all = diagnostics.sorted
-    guard var configuration, !diagnostics.hasErrors else {
+    guard var configuration else {
       throw ConfigurationErrors(diagnostics: all, bytes: origin.bytes)
     }
     configuration.warnings = all

@@ -47,6 +47,23 @@ extension ConfigurationDecoder {
     }
   }
 
+  /// Filters of all pipelines together: each is compared with every other, and each one that is left is
+  /// a subscription for the broker to look through at every message.
+  static let mostFilters = 1024
+
+  func checkFilterCount(_ pipelines: [Placed<PipelineSettings>]) {
+    var count = 0
+    for pipeline in pipelines {
+      count += pipeline.settings.from.count
+      guard count <= ConfigurationDecoder.mostFilters else {
+        pipeline.value.nearest("from").error(
+          "with these filters there are more than \(ConfigurationDecoder.mostFilters) in all",
+          hint: "cover several with wildcards")
+        return
+      }
+    }
+  }
+
   /// One covering set of filters for all pipelines that read from a source.
   func withFilters(
     _ sources: [SourceSettings], of pipelines: [PipelineSettings]

@@ -20,8 +20,8 @@ struct ConfigurationDecoder {
     var value: ConfigurationValue
   }
 
-  /// Nil after errors that leave nothing to go on with; with other errors, settings that show the
-  /// defaults in the place of what is wrong, so that the remaining checks can be made.
+  /// Nil after errors. Until the end what is wrong has its default, so that the remaining checks can be
+  /// made.
   func decode(_ root: YAMLNode) -> Configuration? {
     let value = ConfigurationValue(
       node: root, keyPlace: root.start, path: "",
@@ -43,11 +43,12 @@ struct ConfigurationDecoder {
     let shutdown = top.optional("shutdown").map(shutdown) ?? Configuration.Shutdown()
     top.close()
 
+    checkFilterCount(pipelines)
     check(group, sources: sources, in: value)
     check(uplinks: uplinks, spool: spool)
     check(spool, in: value)
     warnOfUnused(sources: sources, pipelines: pipelines, uplinks: uplinks)
-    guard let gateway else { return nil }
+    guard let gateway, !diagnostics.hasErrors else { return nil }
     return Configuration(
       origin: origin, gateway: gateway,
       sources: withFilters(sources.map(\.settings), of: pipelines.map(\.settings)),

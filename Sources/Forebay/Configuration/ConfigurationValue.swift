@@ -56,8 +56,8 @@ struct ConfigurationValue {
       error("is \(described), expected a mapping from names")
       return []
     }
-    if entries.isEmpty { error("is empty, expected at least one entry") }
-    return entries.compactMap { entry in
+    checkCount(entries.count)
+    return entries.prefix(ConfigurationValue.mostEntries).compactMap { entry in
       let value = child(entry)
       guard BatchIdentity.isName(entry.key) else {
         value.error(
@@ -68,11 +68,22 @@ struct ConfigurationValue {
     }
   }
 
+  /// Entries of a list, and of a mapping from names. What is checked of each against all others stays
+  /// quick, and nobody has more.
+  static let mostEntries = 256
+
+  private func checkCount(_ count: Int) {
+    if count == 0 { error("is empty, expected at least one entry") }
+    if count > ConfigurationValue.mostEntries {
+      error("has \(count) entries, expected at most \(ConfigurationValue.mostEntries)")
+    }
+  }
+
   /// A list of at least one value; a single value stands for a list of itself.
   func items() -> [ConfigurationValue] {
     guard case .sequence(let nodes) = node.content else { return [self] }
-    if nodes.isEmpty { error("is empty, expected at least one entry") }
-    return nodes.enumerated().map { index, node in
+    checkCount(nodes.count)
+    return nodes.prefix(ConfigurationValue.mostEntries).enumerated().map { index, node in
       ConfigurationValue(
         node: node, keyPlace: node.start, path: "\(path)[\(index)]", context: context)
     }

@@ -126,15 +126,17 @@ struct YAMLParser {
       if case .mappingEnd = event.kind {
         return YAMLNode(content: .mapping(entries), start: first.start, end: event.end)
       }
+      switch event.kind {
+      case .scalar, .alias: break
+      default:
+        // Told before it is read: keys within keys would go as deep as the file is long.
+        throw Fault(
+          place: event.start, message: "a mapping or list stands where a key belongs",
+          hint: "is there a '{' or '[' too much, or are quotes missing?")
+      }
       let keyNode = try node(event)
       guard case .scalar(let key) = keyNode.content else {
-        if case .alias = event.kind {
-          path.append("?")
-        } else {
-          throw Fault(
-            place: event.start, message: "a mapping or list stands where a key belongs",
-            hint: "is there a '{' or '[' too much, or are quotes missing?")
-        }
+        path.append("?")
         _ = try node(try next())
         path.removeLast()
         continue

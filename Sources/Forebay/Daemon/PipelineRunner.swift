@@ -31,18 +31,14 @@ struct PipelineRunner {
     lastSeal = now.monotonic
   }
 
-  /// What one step did.
-  enum Step {
-    case nothing
-    case read
-    case sealed(batches: Int)
-  }
+  /// Batches that it has committed since it began.
+  private(set) var batchesSealed = 0
 
   /// Reads the next stretch and seals when there is enough or nothing more to read.
-  /// - Returns: `.nothing` at the end of the log with nothing to seal yet.
+  /// - Returns: false at the end of the log with nothing to seal yet.
   mutating func step(
     _ reader: LogReader, state: StateStore, now: Moment, onUnreadable: (String) -> Void
-  ) throws -> Step {
+  ) throws -> Bool {
     var atEnd = false
     if core.sealableBytes < PipelineRunner.sealBytes, core.sealableBatches < PipelineRunner.sealBatches {
       atEnd = try !read(reader, now: now, onUnreadable: onUnreadable)
@@ -53,9 +49,9 @@ struct PipelineRunner {
       || core.sealableBatches >= PipelineRunner.sealBatches
     let due = now.monotonic - lastSeal >= PipelineRunner.sealInterval
     if full || (atEnd && core.sealableBatches > 0) || due {
-      if let batches = try seal(state, now: now) { return .sealed(batches: batches) }
+      if try seal(state, now: now) { return true }
     }
-    return atEnd ? .nothing : .read
+    return !atEnd
   }
 
   /// False at the end of what it may read.
@@ -76,12 +72,13 @@ struct PipelineRunner {
   }
 
   /// Commits what is decided.
-  /// - Returns: how many batches; nil when there was nothing to commit.
-  mutating func seal(_ state: StateStore, now: Moment) throws -> Int? {
+  /// - Returns: false when there was nothing to commit.
+  private mutating func seal(_ state: StateStore, now: Moment) throws -> Bool {
     lastSeal = now.monotonic
-    guard let seal = try core.takeSeal() else { return nil }
+    guard let seal = try core.takeSeal() else { return false }
     try state.seal(seal, pipeline: name)
-    return seal.batches.count
+    batchesSealed += seal.batches.count
+    return true
   }
 
   /// Takes up dead letters that an operator wants to be run again.
@@ -99,22 +96,11 @@ struct PipelineRunner {
     _ = try seal(state, now: now)
   }
 
-  /// Goes on under other settings. What was read so far is sealed under the old ones first.
-  mutating func change(
-    to settings: PipelineSettings, version: String, state: StateStore, now: Moment
-  ) throws {
-    try close(state, now: now)
-    try restart(settings: settings, version: version, state: state, now: now)
-  }
-
-  /// Begins again at the committed state: after a change, and after a failed commit, of which nobody
-  /// knows what the disk holds.
-  mutating func restart(
-    settings: PipelineSettings? = nil, version: String? = nil, state: StateStore, now: Moment
-  ) throws {
+  /// Begins again at the committed state, after a failed commit, of which nobody knows what the disk
+  /// holds.
+  mutating func restart(state: StateStore, now: Moment) throws {
     guard let committed = try state.state(of: name) else { return }
-    core = PipelineCore(
-      settings: settings ?? core.settings, version: version ?? core.version, state: committed)
+    core = PipelineCore(settings: core.settings, version: core.version, state: committed)
     lastSeal = now.monotonic
     lastRequeued = 0
   }

@@ -19,6 +19,9 @@ struct Work {
   private var nextHousekeeping: Int64 = 0
   private var nextMirror: Int64 = 0
   private var retryAt: Int64 = 0
+  /// Batches of runners that are gone.
+  private var retiredBatches = 0
+  private var reportedBatches = 0
   /// Why sealing waits; nil when it does not.
   private(set) var blocked: String?
 
@@ -68,33 +71,35 @@ struct Work {
       }, uniquingKeysWith: { first, _ in first })
   }
 
+  /// Batches that were committed since the last call, by whatever occasion.
+  mutating func takeSealedBatches() -> Int {
+    let total = retiredBatches + runners.reduce(0) { $0 + $1.batchesSealed }
+    defer { reportedBatches = total }
+    return total - reportedBatches
+  }
+
   /// One step of every pipeline.
-  mutating func pass(now: Moment) throws -> (progressed: Bool, batches: Int) {
-    if now.monotonic < retryAt { return (false, 0) }
+  /// - Returns: false when there is nothing more to do for now.
+  mutating func pass(now: Moment) throws -> Bool {
+    if now.monotonic < retryAt { return false }
     if now.monotonic >= nextHousekeeping { try housekeep(now: now) }
     guard spool.space.maySeal else {
       blocked = "there is no room for another batch: " + (spool.space.parked ?? "the spool is full")
-      return (false, 0)
+      return false
     }
     blocked = nil
     var progressed = false
-    var batches = 0
     for index in runners.indices {
       let name = runners[index].name
-      switch try runners[index].step(reader, state: spool.state, now: now, onUnreadable: { reason in
+      let stepped = try runners[index].step(reader, state: spool.state, now: now) { reason in
         logger.error(
           "messages cannot be read and are booked as damaged",
           metadata: ["pipeline": "\(name)", "reason": "\(reason)"])
-      }) {
-      case .nothing: break
-      case .read: progressed = true
-      case .sealed(let sealed):
-        progressed = true
-        batches += sealed
       }
+      progressed = stepped || progressed
     }
     try retireDrained(now: now)
-    return (progressed, batches)
+    return progressed
   }
 
   private mutating func retireDrained(now: Moment) throws {
@@ -104,6 +109,7 @@ struct Work {
       logger.notice(
         "a pipeline that is no longer configured has sealed its backlog",
         metadata: ["pipeline": "\(runners[index].name)"])
+      retiredBatches += runners[index].batchesSealed
       runners.remove(at: index)
     }
   }
@@ -134,6 +140,7 @@ struct Work {
       assignments.map(\.registration), gateway: gateway, wall: now.wall,
       random: { UInt64.random(in: 0 ... .max) })
     var next: [PipelineRunner] = []
+    for runner in runners where states[runner.name] != nil { retiredBatches += runner.batchesSealed }
     for assignment in assignments {
       guard let state = states[assignment.settings.name] else { continue }
       next.append(

@@ -118,12 +118,14 @@ final class PipelineWorker: Sendable {
       }
       let now = moment()
       let progress = pass(&work, now: now)
+      if work.takeSealedBatches() > 0 { onSealed() }
       shared.withLock { shared in
         shared.figures = work.figures
         shared.lastPass = now.monotonic
       }
       if let ending = finishing, progress == .idle || now.monotonic >= ending.deadline {
         work.finish(now: now)
+        if work.takeSealedBatches() > 0 { onSealed() }
         ending.done.resume()
         return
       }
@@ -141,10 +143,9 @@ final class PipelineWorker: Sendable {
 
   private func pass(_ work: inout Work, now: Moment) -> Progress {
     do {
-      let outcome = try work.pass(now: now)
+      let progressed = try work.pass(now: now)
       shared.withLock { $0.trouble = work.blocked }
-      if outcome.batches > 0 { onSealed() }
-      return outcome.progressed ? .busy : .idle
+      return progressed ? .busy : .idle
     } catch {
       shared.withLock { $0.trouble = "\(error)" }
       logger.error("pipelines cannot go on; they will try again", metadata: ["error": "\(error)"])

@@ -1,4 +1,5 @@
 import Compression
+import Glibc
 import Telemetry
 
 /// Why a receiver does not take a request.
@@ -38,11 +39,7 @@ struct BatchBody: Sendable, Hashable {
         status: 400, error: "length-mismatch",
         reason: "the body has \(bytes.count) bytes, Forebay-Length says \(label.length)")
     }
-    var starts = [0]
-    starts.reserveCapacity(min(label.count, bytes.count) + 1)
-    bytes.withUnsafeBufferPointer { buffer in
-      for i in buffer.indices where buffer[i] == UInt8(ascii: "\n") { starts.append(i + 1) }
-    }
+    let starts = BatchBody.lineStarts(bytes, expected: label.count)
     guard starts.last == bytes.count else {
       throw ReceiverRefusal(
         status: 400, error: "line-unfinished", reason: "the last line does not end with a line feed")
@@ -61,6 +58,22 @@ struct BatchBody: Sendable, Hashable {
     }
     self.bytes = bytes
     self.starts = starts
+  }
+
+  private static func lineStarts(_ bytes: [UInt8], expected: Int) -> [Int] {
+    var starts = [0]
+    starts.reserveCapacity(min(expected, bytes.count) + 1)
+    bytes.withUnsafeBytes { buffer in
+      var position = 0
+      // The C library looks at many bytes at once.
+      while position < buffer.count, let base = buffer.baseAddress,
+        let found = memchr(base + position, 0x0A, buffer.count - position)
+      {
+        position = UnsafeRawPointer(found) - base + 1
+        starts.append(position)
+      }
+    }
+    return starts
   }
 
   /// The bytes of some lines of the whole batch, of which the body holds `held`.

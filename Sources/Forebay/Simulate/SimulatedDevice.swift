@@ -34,7 +34,11 @@ struct SimulatedDevice: Sendable {
     self.topic = TopicTemplate.fill(topic, device: name, series: seriesName)
     prefix = Array("{\"device\":\(CompactJSON.quoted(name)),\"seq\":".utf8)
     suffix = Array(",\"series\":\(CompactJSON.quoted(seriesName))}".utf8)
-    if case .generated(let seed) = series { random = SplitMix64(seed: seed) } else { random = SplitMix64(seed: 0) }
+    if case .generated(let seed) = series {
+      random = SplitMix64(seed: seed)
+    } else {
+      random = SplitMix64(seed: 0)
+    }
   }
 
   /// Milliseconds from the first recorded moment to that of the next message.

@@ -142,6 +142,28 @@ struct ConfigurationErrorTests {
     #expect(diagnostics.last?.message.contains("not shown") == true)
   }
 
+  @Test("Lists, names and filters have a bound, so that a large file is refused quickly")
+  func entries() {
+    func filters(_ count: Int) -> String { (0..<count).map { "a/\($0)" }.joined(separator: ", ") }
+    let sample = Sample.text
+    #expect(
+      Sample.places(sample.replacing("\"sensors/{device}/climate\"", with: filters(256))) == [])
+    #expect(
+      Sample.places(sample.replacing("\"sensors/{device}/climate\"", with: filters(257))) == [
+        "10:11 error pipelines.climate.from"
+      ])
+    let pipelines = (0..<5).map { "  p\($0): { from: [\(filters(255))], to: central }\n" }
+    #expect(
+      Sample.places(sample.replacing("  climate:", with: pipelines.prefix(4).joined() + "  climate:"))
+        == [])
+    #expect(
+      Sample.places(sample.replacing("  climate:", with: pipelines.joined() + "  climate:")) == [
+        "13:15 error pipelines.p4.from"
+      ])
+    let sources = (0..<256).map { "  s\($0): { mqtt: { url: mqtt://h } }\n" }.joined()
+    #expect(Sample.places(sample.replacing("  floor:", with: sources + "  floor:")) == ["3:3 error sources"])
+  }
+
   @Test(
     "A topic filter that is not valid MQTT is told at the level at fault",
     arguments: [

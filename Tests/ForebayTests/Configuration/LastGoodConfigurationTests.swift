@@ -1,5 +1,6 @@
 import Glibc
 import Ingest
+import Pipeline
 import Spool
 import Testing
 
@@ -214,6 +215,19 @@ struct LastGoodConfigurationTests {
     }
     try box.write(kept, to: box.kept)
     #expect(try box.lastGood.load(path: box.path).alarm != nil)
+  }
+
+  @Test("What ran before is there for the pipelines that have been dropped since, also at a clean boot")
+  func previous() throws {
+    let box = try Box()
+    let before = try box.run()
+    try box.write(Box.text().replacing("all:", with: "other:"), to: box.path)
+    let boot = try box.lastGood.load(path: box.path)
+    #expect(boot.alarm == nil)
+    #expect(boot.configuration.pipelines.map(\.name) == ["other"])
+    #expect(box.lastGood.previous(of: boot)?.pipelines == before.pipelines)
+    #expect(unlink(box.kept) == 0)
+    #expect(box.lastGood.previous(of: boot) == nil)
   }
 
   @Test("A secret that is gone does not keep the kept configuration from running")

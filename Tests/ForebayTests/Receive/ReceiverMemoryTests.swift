@@ -29,7 +29,8 @@ import Testing
     return out.shuffled(using: &random) + chain.shuffled(using: &random).map { .sent($0) }
   }
 
-  @Test("whatever the order of wholes, parts, repeats and refusals, each reading is taken exactly once",
+  @Test(
+    "whatever the order of wholes, parts, repeats and refusals, each reading is taken exactly once",
     arguments: 0..<300)
   func model(seed: UInt64) throws {
     var random = SplitMix64(seed: seed)

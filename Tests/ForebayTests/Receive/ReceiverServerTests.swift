@@ -11,7 +11,8 @@ import Testing
     "{\"identity\":\"\(batch.identity)\",\"digest\":\"\(batch.digest)\"}"
   }
 
-  @Test("a batch is taken once, in every compression, and a receiver that starts again remembers it",
+  @Test(
+    "a batch is taken once, in every compression, and a receiver that starts again remembers it",
     arguments: BatchCompression.allCases)
   func once(compression: BatchCompression) async throws {
     let directory = try TemporaryDirectory("receiver")
@@ -246,8 +247,10 @@ import Testing
     func send(_ options: [String]) throws -> String {
       try ChildProcess.run(
         "openssl",
-        ["s_client", "-connect", "127.0.0.1:\(receiver.server.port)", "-quiet", "-verify_return_error",
-          "-CAfile", certificates.authority] + options,
+        [
+          "s_client", "-connect", "127.0.0.1:\(receiver.server.port)", "-quiet", "-verify_return_error",
+          "-CAfile", certificates.authority,
+        ] + options,
         input: input.file("bytes")
       ).output
     }

@@ -52,7 +52,8 @@ import Testing
     while let first = queue.first {
       let expected = model.min { ($0.value, $0.key) < ($1.value, $1.key) }
       #expect(first.device == expected?.key && first.due == expected?.value)
-      let next = Int.random(in: 0..<3, using: &random) == 0
+      let next =
+        Int.random(in: 0..<3, using: &random) == 0
         ? nil : first.due + Int64.random(in: 0...30, using: &random)
       queue.updateFirst(due: next)
       model[first.device] = next
