@@ -69,13 +69,17 @@ let package = Package(
     .target(name: "Pipeline", dependencies: ["Telemetry", "Compression"], swiftSettings: settings),
     .target(
       name: "Delivery",
-      dependencies: ["Telemetry", "Compression", asyncHTTPClient, logging, nioCore, nioSSL,
-                     product("NIOHTTP1", "swift-nio"), product("NIOPosix", "swift-nio")],
+      dependencies: [
+        "Telemetry", "Compression", asyncHTTPClient, logging, nioCore, nioSSL,
+        product("NIOHTTP1", "swift-nio"), product("NIOPosix", "swift-nio"),
+      ],
       swiftSettings: settings),
     .executableTarget(
       name: "forebay",
-      dependencies: ["Telemetry", "Compression", "Ingest", "Spool", "Pipeline", "Delivery",
-                     "CLinux", "CMosquitto", "CYAML", argumentParser, logging, nioSSL] + nioFoundationFree,
+      dependencies: [
+        "Telemetry", "Compression", "Ingest", "Spool", "Pipeline", "Delivery",
+        "CLinux", "CMosquitto", "CYAML", argumentParser, logging, nioSSL,
+      ] + nioFoundationFree,
       path: "Sources/Forebay",
       swiftSettings: settings),
 
@@ -86,13 +90,20 @@ let package = Package(
     .testTarget(name: "TelemetryTests", dependencies: ["Telemetry", "TestSupport"], swiftSettings: settings),
     .testTarget(name: "CompressionTests", dependencies: ["Compression", "TestSupport"], swiftSettings: settings),
     .testTarget(name: "IngestTests", dependencies: ["Ingest", "Telemetry", "TestSupport"], swiftSettings: settings),
-    .testTarget(name: "SpoolTests", dependencies: ["Spool", "Telemetry", "CSQLite", "TestSupport"], swiftSettings: settings),
-    .testTarget(name: "PipelineTests", dependencies: ["Pipeline", "Telemetry", "Compression", "TestSupport"], swiftSettings: settings),
-    .testTarget(name: "DeliveryTests", dependencies: ["Delivery", "Telemetry", "Compression", "TestSupport"], swiftSettings: settings),
+    .testTarget(
+      name: "SpoolTests", dependencies: ["Spool", "Telemetry", "CSQLite", "TestSupport"], swiftSettings: settings),
+    .testTarget(
+      name: "PipelineTests", dependencies: ["Pipeline", "Telemetry", "Compression", "TestSupport"],
+      swiftSettings: settings),
+    .testTarget(
+      name: "DeliveryTests", dependencies: ["Delivery", "Telemetry", "Compression", "TestSupport"],
+      swiftSettings: settings),
     .testTarget(
       name: "ForebayTests",
-      dependencies: ["forebay", "Telemetry", "Compression", "Ingest", "Spool", "Pipeline", "Delivery", "TestSupport",
-                     logging, argumentParser, nioSSL] + nioFoundationFree,
+      dependencies: [
+        "forebay", "Telemetry", "Compression", "Ingest", "Spool", "Pipeline", "Delivery", "TestSupport",
+        logging, argumentParser, nioSSL,
+      ] + nioFoundationFree,
       swiftSettings: settings),
     .testTarget(name: "EndToEndTests", dependencies: ["Telemetry", "Spool", "TestSupport"], swiftSettings: settings),
   ]

@@ -61,12 +61,6 @@ package struct GroupCore: Sendable {
     sources[source] = nil
   }
 
-  /// A new session begins: its window is not known.
-  package mutating func reset(_ source: Int, window: InFlightWindow) {
-    sources[source]?.window = window
-    sources[source]?.drySince = nil
-  }
-
   package var isEmpty: Bool { count == 0 }
   /// Nothing more may be staged before the group is committed.
   package var isFull: Bool { count >= settings.maximumCount || bytes >= settings.maximumBytes }

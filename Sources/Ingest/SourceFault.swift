@@ -58,7 +58,8 @@ extension SourceFault {
       case .notYetValid: "the broker's certificate is not yet valid (\(detail))"
       case .hostName: "the broker's certificate is for another host name"
       case .clientCertificate:
-        "the broker broke off after we had accepted its certificate: it refuses or misses our client certificate (\(detail))"
+        "the broker broke off after we had accepted its certificate: "
+          + "it refuses or misses our client certificate (\(detail))"
       case .other: "TLS failed: \(detail)"
       }
     case .refused(let code, let version):
@@ -66,7 +67,8 @@ extension SourceFault {
     case .noAnswer: "the broker accepted the connection and did not answer"
     case .takenOver: "another client connected with our client id and took the session over"
     case .contested:
-      "the broker accepts the connection and closes it again and again: another client probably uses our client id"
+      "the broker accepts the connection and closes it again and again: "
+        + "another client probably uses our client id"
     case .closedByBroker(let code):
       "the broker closed the connection: \(String(cString: mosquitto_reason_string(Int32(code))))"
     case .connectionLost(let detail): "the connection was lost: \(detail)"

@@ -65,10 +65,12 @@ package struct Audit: Sendable, Hashable {
     ledger.deadLetteredUpstream = row.deadLettered
     ledger.recovered = row.recovered
     ledger.discarded = row.discarded
-    ledger.inOutbox = try connection.integer(
-      "SELECT coalesce(sum(count), 0) FROM outbox WHERE pipeline = ?", .text(row.name)) ?? 0
-    ledger.deadLetters = try connection.integer(
-      "SELECT count(*) FROM dead_letter WHERE pipeline = ?", .text(row.name)) ?? 0
+    ledger.inOutbox =
+      try connection.integer(
+        "SELECT coalesce(sum(count), 0) FROM outbox WHERE pipeline = ?", .text(row.name)) ?? 0
+    ledger.deadLetters =
+      try connection.integer(
+        "SELECT count(*) FROM dead_letter WHERE pipeline = ?", .text(row.name)) ?? 0
     return Entry(pipeline: row.name, active: row.active, ledger: ledger)
   }
 

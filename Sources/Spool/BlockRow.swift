@@ -79,13 +79,15 @@ struct BlockRow {
   }
 
   static func waiting(from offset: Offset, in connection: Connection) throws(SpoolError) -> Int64 {
-    let whole = try connection.integer(
-      "SELECT coalesce(sum(count), 0) FROM block WHERE first >= ?", .integer(offset.rawValue)) ?? 0
-    let cut = try connection.integer(
-      """
-      SELECT first + count - ?1 FROM
-        (SELECT first, count FROM block WHERE first < ?1 ORDER BY first DESC LIMIT 1)
-      """, .integer(offset.rawValue)) ?? 0
+    let whole =
+      try connection.integer(
+        "SELECT coalesce(sum(count), 0) FROM block WHERE first >= ?", .integer(offset.rawValue)) ?? 0
+    let cut =
+      try connection.integer(
+        """
+        SELECT first + count - ?1 FROM
+          (SELECT first, count FROM block WHERE first < ?1 ORDER BY first DESC LIMIT 1)
+        """, .integer(offset.rawValue)) ?? 0
     return whole + max(0, cut)
   }
 

@@ -55,7 +55,8 @@ extension StateStore {
   }
 
   /// How many there are, by pipeline, stage and rule.
-  package func deadLetterCounts() throws(SpoolError) -> [(pipeline: String, stage: String, rule: String, count: Int64)] {
+  package func deadLetterCounts() throws(SpoolError) -> [(pipeline: String, stage: String, rule: String, count: Int64)]
+  {
     try read { connection throws(SpoolError) in
       let row = try connection.statement(
         "SELECT pipeline, stage, rule, count(*) FROM dead_letter GROUP BY 1, 2, 3 ORDER BY 4 DESC")

@@ -24,17 +24,13 @@ package import Telemetry
 //   2. Blocks do not overlap; `next` is the end of the last block ever written, also after retention
 //      has deleted it. A gap between two blocks is a booked fault, never an accident.
 //   3. Packet identifiers of QoS 1 messages stand in the body: the in-doubt set of a session is
-//      derived from the last blocks, which retention therefore keeps (`LogStore.inDoubtBlocks`).
+//      derived from the last blocks, which retention therefore keeps.
 //   4. A block that fails its checksum is never half used: its messages are booked as damaged.
 
 /// The writer of the raw log.
 package final class LogStore: Sendable {
   static let applicationID: Int64 = 0x4642_4C47  // "FBLG"
   static let formatVersion: Int64 = 1
-  /// The last blocks are kept whatever their age, because the in-doubt set of a broker session is
-  /// read from them. A block holds at least one message and a session has at most 65,535 on the way,
-  /// but groups hold hundreds: 256 blocks are a megabyte or two.
-  static let inDoubtBlocks: Int64 = 256
 
   /// What stands at the end of the log.
   package struct End: Sendable, Hashable {
@@ -128,10 +124,12 @@ package final class LogStore: Sendable {
   ///
   /// After an error of kind `io` or `full` nothing is known of what the disk holds: the handle is
   /// closed and stays so until ``reopen()``, and the same commit is never tried again on it.
-  /// - Returns: the offset of the group's first message.
+  /// - Returns: the offset of the group's first message, and the bytes that its block takes.
   @discardableResult
-  package func append(_ group: MessageGroup) throws(SpoolError) -> Offset {
-    guard let first = group.entries.first, let last = group.entries.last else { return try end().next }
+  package func append(_ group: MessageGroup) throws(SpoolError) -> (first: Offset, bytes: Int) {
+    guard let first = group.entries.first, let last = group.entries.last else {
+      return (try end().next, 0)
+    }
     let origins = BlockCodec.encodeOrigins(group.origins)
     let raw = BlockCodec.encodeBody(group)
     return try writer.withLock { writer throws(SpoolError) in
@@ -161,7 +159,7 @@ package final class LogStore: Sendable {
           try connection.run(
             "UPDATE log SET received = received + ?, received_bytes = received_bytes + ?, next = ?",
             .integer(row.count), .integer(row.bytes), .integer(next + row.count))
-          return Offset(next)
+          return (Offset(next), stored.body.count + origins.count)
         }
       } catch {
         writer.connection?.close()
@@ -233,15 +231,17 @@ package final class LogStore: Sendable {
   ///   - passed: the lowest offset that some pipeline still has to read.
   ///   - now: wall nanoseconds; blocks are kept while they are younger than `keepAge`.
   ///   - keepBytes: bytes above which passed blocks go whatever their age; 0 when space is short.
+  ///   - inDoubt: the last messages, which are kept whatever their age, because the in-doubt set of a
+  ///     broker session is read from them; but no more of them than `inDoubtBytes`.
   /// - Returns: how many were deleted.
   package func retain(
-    passed: Offset, now: Int64, keepAge: Int64, keepBytes: Int64, limit: Int = 64
+    passed: Offset, now: Int64, keepAge: Int64, keepBytes: Int64, inDoubt: Int64,
+    inDoubtBytes: Int64, limit: Int = 64
   ) throws(SpoolError) -> Int {
     try withConnection { connection, _ throws(SpoolError) in
-      guard let newest = try connection.integer(
-        "SELECT first FROM block ORDER BY first DESC LIMIT 1 OFFSET \(LogStore.inDoubtBlocks)")
-      else { return 0 }
-      let deletable = min(newest, passed.rawValue - 1)
+      let end = try LogStore.end(of: connection, id: id).next.rawValue
+      let kept = try LogStore.firstInDoubt(from: end - inDoubt, bytes: inDoubtBytes, in: connection)
+      let deletable = min(kept ?? end, passed.rawValue) - 1
       var excess = try connection.usedBytes() - keepBytes
       var last: Int64?
       var count = 0
@@ -270,6 +270,23 @@ package final class LogStore: Sendable {
       try connection.run("PRAGMA incremental_vacuum(1024)")
       return count
     }
+  }
+
+  /// The first block that has to stay for the in-doubt set.
+  private static func firstInDoubt(
+    from offset: Int64, bytes: Int64, in connection: Connection
+  ) throws(SpoolError) -> Int64? {
+    let rows = try connection.statement(
+      "SELECT first, count, length(body) FROM block ORDER BY first DESC")
+    defer { rows.reset() }
+    var first: Int64?
+    var total: Int64 = 0
+    while try rows.step(), rows.integer(0) + rows.integer(1) > offset {
+      total += rows.integer(2)
+      if total > bytes { break }
+      first = rows.integer(0)
+    }
+    return first
   }
 
   package func close() {

@@ -4,8 +4,9 @@ internal import Synchronization
 /// How much room there is, with the hysteresis between stopping and going on.
 ///
 /// Two limits, each with a mark at which taking in stops and one at which it goes on: the byte cap of
-/// the spool, and the free space of the disk. Sealing may go a little further than taking in, because
-/// a sealed block can be deleted: without that headroom a full spool could never empty itself.
+/// the spool, and the free space of the disk. Sealing may go further than taking in, because a sealed
+/// block can be deleted: without that headroom a full spool could never empty itself. What is sealed
+/// was taken in before, so the headroom has to hold one seal more than the in-doubt blocks that stay.
 package struct SpaceGauge: Sendable, Hashable {
   package var maximum: Int64
   package var minimumFree: Int64
@@ -17,8 +18,8 @@ package struct SpaceGauge: Sendable, Hashable {
   }
 
   /// Bytes of use at which taking in stops, and below which it goes on.
-  package var stop: Int64 { maximum / 100 * 95 }
-  package var resume: Int64 { maximum / 100 * 85 }
+  package var stop: Int64 { maximum / 100 * 85 }
+  package var resume: Int64 { maximum / 100 * 75 }
   /// Bytes that must be free again before taking in goes on.
   package var resumeFree: Int64 { minimumFree + max(minimumFree / 10, 4 << 20) }
 
@@ -42,7 +43,7 @@ package struct SpaceGauge: Sendable, Hashable {
 
   /// Whether messages that every pipeline has passed should go before their time.
   package func isShort(used: Int64, free: Int64) -> Bool {
-    used >= maximum / 100 * 80 || free < minimumFree + (minimumFree / 4)
+    used >= maximum / 100 * 70 || free < minimumFree + (minimumFree / 4)
   }
 }
 
@@ -71,6 +72,14 @@ package final class Space: Sendable {
       reading.used = used
       reading.free = free
       reading.gauge.update(used: used, free: free)
+    }
+  }
+
+  /// Counts bytes that were just written, until the next reading.
+  package func add(_ bytes: Int) {
+    reading.withLock { reading in
+      reading.used += Int64(bytes)
+      reading.gauge.update(used: reading.used, free: reading.free)
     }
   }
 

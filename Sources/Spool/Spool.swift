@@ -69,7 +69,7 @@ package final class Spool: Sendable {
     let state: StateStore
     do throws(SpoolError) {
       state = try StateStore(path: statePath)
-    } catch where error.kind == .damaged {
+    } catch  where error.kind == .damaged {
       let place = try salvage.setAside(statePath, reason: error)
       findings.append("state.db was damaged and lies in \(place); it begins again at the mirrored marks")
       state = try StateStore(path: statePath)
@@ -82,7 +82,7 @@ package final class Spool: Sendable {
     let log: LogStore
     do throws(SpoolError) {
       log = try LogStore(path: logPath, birth: birth)
-    } catch where error.kind == .damaged {
+    } catch  where error.kind == .damaged {
       let place = try salvage.setAside(logPath, reason: error)
       let rescued = try salvage.copyLog(from: place, to: logPath)
       findings.append(
@@ -175,7 +175,8 @@ package final class Spool: Sendable {
     let short = space.isShort
     let deleted = try log.retain(
       passed: passed, now: now.wall, keepAge: settings.keepAge,
-      keepBytes: short ? 0 : settings.keepBytes, limit: short ? 256 : 64)
+      keepBytes: short ? 0 : settings.keepBytes, inDoubt: settings.inDoubt,
+      inDoubtBytes: settings.maximumBytes / 16, limit: short ? 256 : 64)
     try state.shrink()
     return deleted
   }

@@ -24,7 +24,7 @@ struct FlowTests {
       try house.startDaemon()
     }
     #expect(devices.wait(seconds: 120) == 0, "everything was acknowledged to the devices")
-    try house.settle(received: 20_000)
+    try house.settle(distinct: 20_000)
     try house.expectDelivered(count: 20_000, repeatsAllowed: true)
     try house.expectProof()
     #expect(house.stopDaemon() == 0)
@@ -44,7 +44,7 @@ struct FlowTests {
       try house.broker.start()
     }
     #expect(devices.wait(seconds: 120) == 0)
-    try house.settle(received: 6_000)
+    try house.settle(distinct: 6_000)
     // What the broker had not acknowledged the devices publish again, under new identifiers.
     try house.expectDelivered(count: 6_000, repeatsAllowed: true)
     try house.expectProof()

@@ -219,6 +219,12 @@ final class House {
     }
   }
 
+  /// The same where repeats on the way in are allowed for: until so many different messages have arrived.
+  func settle(distinct: Int) throws {
+    try wait("every message has arrived", within: 90) { try Set(delivered()).count >= distinct }
+    try settle(received: distinct)
+  }
+
   struct Reading: Hashable {
     var device: String
     var seq: Int

@@ -153,12 +153,15 @@ import Testing
     let noAuthority = try Rig([tls(broker, .init(caFile: "/nowhere/ca.pem"))])
     expectRefused(noAuthority, broker.port, host: "localhost", cause: "/nowhere/ca.pem", hint: "exists")
     let noPassword = try Rig([
-      .floor(broker.port) { $0.user = "u"; $0.passwordFile = "/nowhere/password" }
+      .floor(broker.port) {
+        $0.user = "u"; $0.passwordFile = "/nowhere/password"
+      }
     ])
     expectRefused(noPassword, broker.port, cause: "password file /nowhere/password", hint: "exists")
   }
 
-  @Test("a wrong password is refused, and a rotated one is read without a restart",
+  @Test(
+    "a wrong password is refused, and a rotated one is read without a restart",
     arguments: SourceSettings.ProtocolVersion.allCases)
   func password(_ version: SourceSettings.ProtocolVersion) throws {
     let directory = try TemporaryDirectory()
@@ -251,7 +254,11 @@ import Testing
   @Test("a packet above the limit of a broker that cannot know it is acknowledged, counted and not taken")
   func oversized311() throws {
     let broker = try MosquittoBroker()
-    let rig = try Rig([.floor(broker.port) { $0.version = .mqtt311; $0.maximumPacketSize = 10_000 }])
+    let rig = try Rig([
+      .floor(broker.port) {
+        $0.version = .mqtt311; $0.maximumPacketSize = 10_000
+      }
+    ])
     try #require(rig.isReady())
     try broker.publish("t/large", [String(repeating: "x", count: 10_000_000)])
     try broker.publish("t/small", ["small"])

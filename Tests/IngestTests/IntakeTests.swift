@@ -13,9 +13,11 @@ import Testing
     try #require(rig.isReady())
     try broker.publish(
       "t/a", ["hello"],
-      options: ["-V", "5", "-D", "publish", "user-property", "k", "v", "-D", "publish", "content-type", "text/plain",
+      options: [
+        "-V", "5", "-D", "publish", "user-property", "k", "v", "-D", "publish", "content-type", "text/plain",
         "-D", "publish", "response-topic", "r", "-D", "publish", "correlation-data", "c",
-        "-D", "publish", "payload-format-indicator", "1", "-D", "publish", "message-expiry-interval", "1000"])
+        "-D", "publish", "payload-format-indicator", "1", "-D", "publish", "message-expiry-interval", "1000",
+      ])
     try broker.publish("t/b", ["zero"], qos: 0)
     try broker.publish("t/c", ["two"], qos: 2)
     #expect(eventually { rig.log.count == 3 })
@@ -274,7 +276,11 @@ import Testing
   @Test("a slow log does not cost the connection")
   func slowLog() throws {
     let broker = try MosquittoBroker("max_queued_messages 0")
-    let rig = try Rig([.floor(broker.port) { $0.keepalive = 5; $0.receiveMaximum = 10 }])
+    let rig = try Rig([
+      .floor(broker.port) {
+        $0.keepalive = 5; $0.receiveMaximum = 10
+      }
+    ])
     try #require(rig.isReady())
     rig.log.state.withLock { $0.milliseconds = 900 }
     try broker.publish("t/a", numbers(0..<100))

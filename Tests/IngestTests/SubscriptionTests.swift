@@ -103,14 +103,22 @@ import Testing
     _ rule: SourceSettings.RetainedRule, _ version: SourceSettings.ProtocolVersion
   ) throws -> (first: [String], second: [String], ignored: Int64) {
     let broker = try MosquittoBroker()
-    let rig = try Rig([.floor(broker.port) { $0.retained = rule; $0.version = version }])
+    let rig = try Rig([
+      .floor(broker.port) {
+        $0.retained = rule; $0.version = version
+      }
+    ])
     try broker.publish("t/state", ["old"], options: ["-r"])
     rig.stop()
     let log = MemoryLog()
     let sessions = MemorySessions()
     func visit() throws -> [String] {
       let rig = try Rig(
-        [.floor(broker.port) { $0.retained = rule; $0.version = version }], log: log, sessions: sessions)
+        [
+          .floor(broker.port) {
+            $0.retained = rule; $0.version = version
+          }
+        ], log: log, sessions: sessions)
       try #require(rig.isReady())
       try broker.publish("t/live", ["live"])
       #expect(eventually { log.payloads.contains("live") })

@@ -74,7 +74,8 @@ struct SpoolTests {
     #expect(try spool.register(folder).epoch != before.epoch)
   }
 
-  @Test("with a damaged state.db begins again at the mirrored marks, as possible duplicates, on the same broker session")
+  @Test(
+    "with a damaged state.db begins again at the mirrored marks, as possible duplicates, on the same broker session")
   func stateDamaged() throws {
     let before = try filled()
     folder.overwrite(folder.statePath, at: 0, with: Array("this is no database at all".utf8))
@@ -153,7 +154,7 @@ struct SpoolTests {
     var passed = state
     passed.checkpoint = end
     try spool.state.seal(Seal(damaged: end - first, state: passed), pipeline: "climate")
-    #expect(try spool.log.append(Fixture.group(0..<2)) == Offset(6))
+    #expect(try spool.log.append(Fixture.group(0..<2)).first == Offset(6))
     #expect(try spool.audit().balances)
   }
 
@@ -178,22 +179,22 @@ struct SpoolTests {
     #expect(try spool.state.faults().map(\.messages).max() == 5)
     let state = try spool.register(folder)
     #expect(state.checkpoint == Offset(9))
-    #expect(try spool.log.append(Fixture.group(0..<1)) == Offset(9))
+    #expect(try spool.log.append(Fixture.group(0..<1)).first == Offset(9))
     #expect(try spool.audit().balances)
   }
 
-  @Test("stops taking in at 95 % of its cap and goes on below 85 %, and sealing may go further")
+  @Test("stops taking in at 85 % of its cap and goes on below 75 %, and sealing may go further")
   func gauge() {
     var gauge = SpaceGauge(maximum: 1_000, minimumFree: 100)
-    gauge.update(used: 949, free: 1 << 30)
+    gauge.update(used: 849, free: 1 << 30)
     #expect(gauge.parked == nil)
-    gauge.update(used: 950, free: 1 << 30)
-    #expect(gauge.parked != nil)
-    #expect(gauge.maySeal(used: 950, free: 1 << 30))
-    #expect(!gauge.maySeal(used: 1_000, free: 1 << 30))
     gauge.update(used: 850, free: 1 << 30)
     #expect(gauge.parked != nil)
-    gauge.update(used: 849, free: 1 << 30)
+    #expect(gauge.maySeal(used: 999, free: 1 << 30))
+    #expect(!gauge.maySeal(used: 1_000, free: 1 << 30))
+    gauge.update(used: 750, free: 1 << 30)
+    #expect(gauge.parked != nil)
+    gauge.update(used: 749, free: 1 << 30)
     #expect(gauge.parked == nil)
   }
 

@@ -115,14 +115,16 @@ struct StateStoreTests {
     #expect(left.first?.letter.rejection.reason == "still no JSON")
   }
 
-  @Test("lets an audit fail when a counter is off by one", arguments: [
-    ("log", "UPDATE log SET received = received + 1"),
-    ("log", "UPDATE block SET count = count - 1 WHERE first = 4"),
-    ("state", "UPDATE pipeline SET decoded = decoded + 1"),
-    ("state", "UPDATE pipeline SET delivered = delivered - 1"),
-    ("state", "DELETE FROM outbox"),
-    ("state", "UPDATE pipeline SET rejected = rejected + 1, decoded = decoded - 1"),
-  ])
+  @Test(
+    "lets an audit fail when a counter is off by one",
+    arguments: [
+      ("log", "UPDATE log SET received = received + 1"),
+      ("log", "UPDATE block SET count = count - 1 WHERE first = 4"),
+      ("state", "UPDATE pipeline SET decoded = decoded + 1"),
+      ("state", "UPDATE pipeline SET delivered = delivered - 1"),
+      ("state", "DELETE FROM outbox"),
+      ("state", "UPDATE pipeline SET rejected = rejected + 1, decoded = decoded - 1"),
+    ])
   func tampered(file: String, sql: String) throws {
     let spool = try folder.open()
     var state = try spool.register(folder)

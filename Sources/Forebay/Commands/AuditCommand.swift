@@ -116,8 +116,9 @@ struct AuditReport: Codable, Sendable {
       }
     }
     for fault in faults.suffix(20) {
-      lines.append("fault \(fault.kind): \(fault.detail)"
-        + (fault.messages > 0 ? " (\(Output.grouped(fault.messages)) messages)" : ""))
+      lines.append(
+        "fault \(fault.kind): \(fault.detail)"
+          + (fault.messages > 0 ? " (\(Output.grouped(fault.messages)) messages)" : ""))
     }
     lines.append(balances ? "The books balance." : "THE BOOKS DO NOT BALANCE.")
     return lines.joined(separator: "\n")

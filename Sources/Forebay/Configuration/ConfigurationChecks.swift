@@ -64,6 +64,30 @@ extension ConfigurationDecoder {
     }
   }
 
+  /// Two subscriptions of one session that overlap, and of which neither covers the other, bring a message
+  /// on a topic that both match twice (MQTT 5.0, section 3.3.4; mosquitto 2.0 does so), which would break
+  /// promise 2. Overlapping filters of pipelines are fine as long as one filter covers both.
+  func checkOverlaps(_ pipelines: [Placed<PipelineSettings>], sources: [SourceSettings]) {
+    for source in sources {
+      let readers = pipelines.filter { $0.settings.sources?.contains(source.name) ?? true }
+      let subscribed = Set(TopicFilter.covering(readers.flatMap(\.settings.from)))
+      var seen: [TopicFilter] = []
+      for reader in readers {
+        for filter in reader.settings.from
+        where subscribed.contains(filter.mqtt) && !seen.contains(where: { $0.mqtt == filter.mqtt }) {
+          if let other = seen.first(where: filter.overlaps) {
+            reader.value.nearest("from").error(
+              "the filters \(quoted(other.mqtt)) and \(quoted(filter.mqtt)) overlap, and neither covers the other: "
+                + "the broker would deliver a message that both match twice",
+              hint: "write filters that do not overlap, or give one pipeline a filter that covers both")
+            return
+          }
+          seen.append(filter)
+        }
+      }
+    }
+  }
+
   /// One covering set of filters for all pipelines that read from a source.
   func withFilters(
     _ sources: [SourceSettings], of pipelines: [PipelineSettings]

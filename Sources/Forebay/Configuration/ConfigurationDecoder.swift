@@ -30,7 +30,7 @@ struct ConfigurationDecoder {
     let gateway = top.required("gateway").flatMap(gateway)
     let sourceValues = top.required("sources").map { $0.named() } ?? []
     let sources = sourceValues.compactMap { source($0.value, name: $0.name) }
-    let (spool, group) = spool(top.optional("spool"))
+    var (spool, group) = spool(top.optional("spool"))
     let pipelineValues = top.required("pipelines").map { $0.named() } ?? []
     let uplinkValues = top.required("uplinks").map { $0.named() } ?? []
     let pipelines = pipelineValues.compactMap {
@@ -44,6 +44,9 @@ struct ConfigurationDecoder {
     top.close()
 
     checkFilterCount(pipelines)
+    checkOverlaps(pipelines, sources: sources.map(\.settings))
+    // As many messages as all sessions together may have on the way can be in doubt after a crash.
+    spool.inDoubt = sources.reduce(0) { $0 + Int64($1.settings.receiveMaximum) }
     check(group, sources: sources, in: value)
     check(uplinks: uplinks, spool: spool)
     check(spool, in: value)
@@ -110,7 +113,7 @@ struct ConfigurationDecoder {
     var group = GroupSettings()
     guard let section = value?.section() else { return (spool, group) }
     section.set(&spool.directory, from: "directory") { $0.location() }
-    section.set(&spool.maximumBytes, from: "max") { $0.byteSize(in: (16 << 20)...(1 << 50)) }
+    section.set(&spool.maximumBytes, from: "max") { $0.byteSize(in: (64 << 20)...(1 << 50)) }
     section.set(&spool.minimumFree, from: "min_free") { $0.byteSize(in: 0...(1 << 50)) }
     section.set(&spool.keepAge, from: "keep") { $0.duration(in: 0...3650 * ConfigurationDecoder.day) }
     let keepBytes = section.optional("keep_bytes")

@@ -102,6 +102,7 @@ extension ConfigurationDecoder {
       return breaker
     }
     section.set(&uplink.concurrency, from: "concurrency") { $0.integer(in: 1...64) }
+    section.set(&uplink.refusalsBeforeHold, from: "refusals_before_hold") { $0.integer(in: 2...1000) }
     section.close()
     return http ?? file == nil ? nil : Placed(settings: uplink, value: value)
   }

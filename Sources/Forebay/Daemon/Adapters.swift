@@ -13,7 +13,7 @@ struct SpooledLog: MessageLog {
   let onCommit: @Sendable () -> Void
 
   func append(_ group: MessageGroup) throws {
-    try spool.log.append(group)
+    spool.space.add(try spool.log.append(group).bytes)
     onCommit()
   }
 

@@ -82,7 +82,9 @@ extension Daemon {
         raise("subscription", "\(source.name): the broker grants \(filter) at QoS 0 only")
       }
       if let dropped = source.droppedByBroker, dropped.sinceConnected > 0 {
-        raise("dropped-by-broker", "\(source.name): the broker has dropped \(dropped.sinceConnected) messages since we connected")
+        raise(
+          "dropped-by-broker",
+          "\(source.name): the broker has dropped \(dropped.sinceConnected) messages since we connected")
       }
     }
     for uplink in uplinks {

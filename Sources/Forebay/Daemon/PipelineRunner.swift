@@ -37,7 +37,7 @@ struct PipelineRunner {
   /// Reads the next stretch and seals when there is enough or nothing more to read.
   /// - Returns: false at the end of the log with nothing to seal yet.
   mutating func step(
-    _ reader: LogReader, state: StateStore, now: Moment, onUnreadable: (String) -> Void
+    _ reader: LogReader, spool: Spool, now: Moment, onUnreadable: (String) -> Void
   ) throws -> Bool {
     var atEnd = false
     if core.sealableBytes < PipelineRunner.sealBytes, core.sealableBatches < PipelineRunner.sealBatches {
@@ -49,7 +49,7 @@ struct PipelineRunner {
       || core.sealableBatches >= PipelineRunner.sealBatches
     let due = now.monotonic - lastSeal >= PipelineRunner.sealInterval
     if full || (atEnd && core.sealableBatches > 0) || due {
-      if try seal(state, now: now) { return true }
+      if try seal(spool, now: now) { return true }
     }
     return !atEnd
   }
@@ -73,10 +73,11 @@ struct PipelineRunner {
 
   /// Commits what is decided.
   /// - Returns: false when there was nothing to commit.
-  private mutating func seal(_ state: StateStore, now: Moment) throws -> Bool {
+  private mutating func seal(_ spool: Spool, now: Moment) throws -> Bool {
     lastSeal = now.monotonic
     guard let seal = try core.takeSeal() else { return false }
-    try state.seal(seal, pipeline: name)
+    try spool.state.seal(seal, pipeline: name)
+    spool.space.add(seal.batches.reduce(0) { $0 + $1.body.count })
     batchesSealed += seal.batches.count
     return true
   }
@@ -91,9 +92,9 @@ struct PipelineRunner {
   }
 
   /// Closes the open batch and commits it.
-  mutating func close(_ state: StateStore, now: Moment) throws {
+  mutating func close(_ spool: Spool, now: Moment) throws {
     core.close(now)
-    _ = try seal(state, now: now)
+    _ = try seal(spool, now: now)
   }
 
   /// Begins again at the committed state, after a failed commit, of which nobody knows what the disk

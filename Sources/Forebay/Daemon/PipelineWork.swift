@@ -91,7 +91,7 @@ struct Work {
     var progressed = false
     for index in runners.indices {
       let name = runners[index].name
-      let stepped = try runners[index].step(reader, state: spool.state, now: now) { reason in
+      let stepped = try runners[index].step(reader, spool: spool, now: now) { reason in
         logger.error(
           "messages cannot be read and are booked as damaged",
           metadata: ["pipeline": "\(name)", "reason": "\(reason)"])
@@ -104,7 +104,7 @@ struct Work {
 
   private mutating func retireDrained(now: Moment) throws {
     for index in runners.indices.reversed() where runners[index].isDrained {
-      try runners[index].close(spool.state, now: now)
+      try runners[index].close(spool, now: now)
       try spool.state.retire(runners[index].name, unread: 0, wall: now.wall)
       logger.notice(
         "a pipeline that is no longer configured has sealed its backlog",
@@ -115,9 +115,12 @@ struct Work {
   }
 
   private mutating func housekeep(now: Moment) throws {
-    nextHousekeeping = now.monotonic + Work.housekeepingInterval
     try spool.space.update(used: try spool.usedBytes())
-    try spool.retain(now: now)
+    let deleted = try spool.retain(now: now)
+    if deleted > 0 { try spool.space.update(used: try spool.usedBytes()) }
+    // While space is short there is no waiting for the next look: what can go goes at once.
+    let busy = deleted > 0 && spool.space.isShort
+    nextHousekeeping = now.monotonic + (busy ? 0 : Work.housekeepingInterval)
     spool.ballast.take()
     for index in runners.indices {
       try runners[index].requeue(spool.state, now: now)
@@ -134,7 +137,7 @@ struct Work {
     let end = try reader.end().next
     // What was read under the old settings is sealed under them, before the state is registered anew.
     for index in runners.indices where runners[index].life == .running {
-      try runners[index].close(spool.state, now: now)
+      try runners[index].close(spool, now: now)
     }
     let states = try spool.register(
       assignments.map(\.registration), gateway: gateway, wall: now.wall,
@@ -169,7 +172,7 @@ struct Work {
   /// The last thing: open batches are sealed, and the mirror is written.
   mutating func finish(now: Moment) {
     do {
-      for index in runners.indices { try runners[index].close(spool.state, now: now) }
+      for index in runners.indices { try runners[index].close(spool, now: now) }
       try spool.mirror()
     } catch {
       logger.error(

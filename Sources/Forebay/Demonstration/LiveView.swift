@@ -29,7 +29,8 @@ struct LiveView {
     let taken = status.sources.reduce(0) { $0 + $1.bytes }
     let sent = status.uplinks.reduce(0) { $0 + $1.bytesSent }
     // Right after a start of the daemon its counters of bytes begin anew.
-    let saved = taken > 0 && sent < taken
+    let saved =
+      taken > 0 && sent < taken
       ? Output.decimal(100 - 100 * Double(sent) / Double(taken), places: 1) + " %" : "-"
     let balance: String
     if let audit = try? Audit.take(directory: spool) {

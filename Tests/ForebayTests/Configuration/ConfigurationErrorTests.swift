@@ -9,6 +9,21 @@ struct ConfigurationErrorTests {
     #expect(try Sample.decode(Sample.text).warnings == [])
   }
 
+  @Test("Filters of which the broker would deliver a message twice are refused")
+  func overlappingFilters() {
+    Case(
+      "[\"sensors/{device}/climate\"]", "[\"sensors/{device}/+\", \"+/{device}/climate\"]",
+      "10:11 error pipelines.climate.from", "overlap", "twice"
+    ).check()
+  }
+
+  @Test("Filters that overlap are fine when another one covers them")
+  func coveredFilters() throws {
+    let text = Sample.replacing(
+      "[\"sensors/{device}/climate\"]", "[\"sensors/{device}/+\", \"+/{device}/climate\", \"+/{device}/+\"]")
+    #expect(try Sample.decode(text).sources[0].filters == ["+/+/+"])
+  }
+
   @Test(
     "A value of the wrong type is refused where it stands",
     arguments: [
@@ -38,7 +53,7 @@ struct ConfigurationErrorTests {
         "8:8 error spool.max", "did you mean 'MiB'?"),
       Case(
         "  directory: /spool", "  directory: /spool\n  max: 1 MiB",
-        "8:8 error spool.max", "out of range, expected 16 MiB to"),
+        "8:8 error spool.max", "out of range, expected 64 MiB to"),
       Case(
         "  directory: /spool", "  directory: /spool\n  keep: 24",
         "8:9 error spool.keep", "add a unit"),

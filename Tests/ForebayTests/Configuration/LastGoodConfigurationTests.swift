@@ -54,7 +54,7 @@ private final class Box {
     """
     gateway: { id: \(gateway) }
     sources: { floor: { mqtt: { url: mqtt://127.0.0.1, user: u, password_file: secret } } }
-    spool: { directory: \(spool), min_free: 0, max: 16 MiB }
+    spool: { directory: \(spool), min_free: 0, max: 64 MiB }
     pipelines: { all: { from: "#", to: files } }
     uplinks: { files: { file: { directory: ../out } } }
     # the end, without a line feed
