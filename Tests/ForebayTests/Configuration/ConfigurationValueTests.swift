@@ -209,6 +209,7 @@ struct ConfigurationValueTests {
     spool.minimumFree = 0
     spool.keepAge = 3600_000_000_000
     spool.keepBytes = 100 << 20
+    spool.inDoubt = Int64(floor.receiveMaximum) + Int64(roof.receiveMaximum)
     #expect(configuration.spool == spool)
     var group = GroupSettings()
     group.linger = 5_000_000
