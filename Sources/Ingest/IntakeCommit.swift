@@ -111,7 +111,7 @@ extension IntakeLoop {
     do {
       try log.recover()
     } catch {
-      let delay = recovery.delay(using: &random)
+      let delay = recoveryDelay()
       mode = .logFailed(until: monotonicNanoseconds() + delay)
       logger.error(
         "the log could not be opened again",
@@ -120,8 +120,14 @@ extension IntakeLoop {
     }
     logger.info("the log is open again")
     // An error that comes back at every commit must not become a storm of connections.
-    resume(after: recovery.delay(using: &random))
+    resume(after: recoveryDelay())
     checkAdmission()
+  }
+
+  /// The disk is our own and nobody else is waiting for it: once there is room again, taking in goes on
+  /// within seconds, not after the minute that a broker would be given.
+  private func recoveryDelay() -> Int64 {
+    min(recovery.delay(using: &random), IntakeLoop.longestRecoveryDelay)
   }
 
   // MARK: Closing

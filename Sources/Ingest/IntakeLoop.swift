@@ -20,6 +20,7 @@ final class IntakeLoop {
   static let millisecond: Int64 = 1_000_000
   /// From a TCP connection to the broker's CONNACK.
   static let openingTime = 15 * second
+  static let longestRecoveryDelay = 5 * second
   static let admissionInterval = 500 * millisecond
   /// How long closing waits for the broker to read what was written.
   static let closingTime = 500 * millisecond

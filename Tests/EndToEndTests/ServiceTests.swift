@@ -1,0 +1,104 @@
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+@Suite("The daemon and its service manager")
+struct ServiceTests {
+  /// The socket that systemd would listen on.
+  final class NotifySocket {
+    let path: String
+    private let descriptor: Int32
+    private(set) var messages: [String] = []
+
+    init(_ path: String) throws {
+      self.path = path
+      descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
+      var name = sockaddr_un()
+      name.sun_family = sa_family_t(AF_UNIX)
+      let bytes = Array(path.utf8)
+      withUnsafeMutableBytes(of: &name.sun_path) { $0.copyBytes(from: bytes) }
+      let bound = withUnsafePointer(to: &name) { pointer in
+        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+          bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+        }
+      }
+      try #require(bound == 0)
+    }
+
+    deinit { close(descriptor) }
+
+    /// How often a message with this line has come.
+    func count(_ line: String) -> Int {
+      var buffer = [UInt8](repeating: 0, count: 4_096)
+      while true {
+        let size = recv(descriptor, &buffer, buffer.count, 0)
+        guard size > 0 else { break }
+        messages.append(String(decoding: buffer[..<size], as: UTF8.self))
+      }
+      return messages.count { $0.split(separator: "\n").contains { $0 == line || $0.hasPrefix(line + "=") } }
+    }
+  }
+
+  @Test("is told when the daemon is ready, alive, reloading and stopping (sd_notify)")
+  func notifications() throws {
+    let house = try House("notify")
+    let manager = try NotifySocket(house.directory.file("notify"))
+    try house.startUpstream()
+    try house.startDaemon(environment: ["NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": "200000"])
+    try house.wait("it is ready") { manager.count("READY=1") == 1 }
+    try house.wait("it gives signs of life") { manager.count("WATCHDOG=1") >= 5 }
+    house.daemon?.signal(SIGHUP)
+    try house.wait("it says that it reloads") { manager.count("RELOADING=1") == 1 }
+    #expect(manager.count("MONOTONIC_USEC") == 1)
+    try house.wait("it is ready again") { manager.count("READY=1") == 2 }
+    #expect(house.stopDaemon() == 0)
+    #expect(manager.count("STOPPING=1") == 1)
+  }
+
+  @Test("ends on the loss of its grace period with what is left kept for the next start")
+  func shortGrace() throws {
+    var options = House.Options()
+    options.extra = ""
+    let house = try House("grace", options)
+    let text = try String(contentsOfFile: house.configurationPath, encoding: .utf8)
+    try text.replacingOccurrences(of: "grace: 20 s", with: "grace: 1 s")
+      .write(toFile: house.configurationPath, atomically: true, encoding: .utf8)
+    // The upstream never answers, so draining cannot end by itself.
+    try house.startUpstream(fail: ["silent"])
+    try house.startDaemon()
+    try house.publish(devices: 5, count: 500)
+    try house.wait("it is taken in") { try house.status().spool.received == 500 }
+    let begun = monotonicSeconds()
+    #expect(house.stopDaemon() == 0)
+    #expect(monotonicSeconds() - begun < 15, "far below the 20 s that it would otherwise wait")
+    try house.expectBalance()
+    try house.setFaults([])
+    try house.startDaemon()
+    try house.settle(received: 500)
+    try house.expectDelivered(count: 500)
+    try house.expectProof()
+  }
+
+  @Test("shows who it is when two daemons meet, and a copied state folder begins chains of its own")
+  func clonedState() throws {
+    let house = try House("clone")
+    try house.startUpstream()
+    try house.startDaemon()
+    try house.publish(devices: 5, count: 500)
+    try house.settle(received: 500)
+    #expect(house.stopDaemon() == 0)
+    let other = try house.directory.write("0123456789abcdef0123456789abcdef\n", to: "machine-id")
+    try house.startDaemon(environment: ["FOREBAY_MACHINE_ID_FILE": other])
+    try house.publish(devices: 5, count: 500, seed: 2)
+    try house.wait("both halves are at the upstream") { try house.delivered().count == 1_000 }
+    struct Report: Decodable {
+      struct Chain: Decodable { var chain: String }
+      var chains: [Chain]
+    }
+    let verdict = try house.run("receive", ["--store", house.store, "--verify", "--json"])
+    let report = try JSONDecoder().decode(Report.self, from: Data(verdict.output.utf8))
+    #expect(Set(report.chains.map(\.chain)).count == 2, "\(verdict.output)")
+    try house.expectProof()
+  }
+}
