@@ -6,6 +6,9 @@ SHELL := /bin/bash
 # A target may import only what it declares (docs/architecture.md, the table).
 SWIFT_FLAGS := --explicit-target-dependency-import-check error
 BUILD_CONFIGURATION ?= debug
+# Real rows where they lie beside the repository; made-up ones otherwise.
+DEMO_DATA := ../shared/data/nab
+DEMO_OPTIONS ?= $(if $(wildcard $(DEMO_DATA)),--data $(DEMO_DATA))
 # Seconds that `make fuzz` runs, shared among the fuzzers.
 FUZZ_SECONDS ?= 300
 DEBIAN_PACKAGES := libmosquitto-dev libsqlite3-dev zlib1g-dev libzstd-dev libyaml-dev libssl-dev \
@@ -24,7 +27,7 @@ deps: ## Install what the project needs to build, test and run (Debian packages)
 	if [ -n "$$missing" ]; then \
 	  echo "installing:$$missing"; \
 	  $(SUDO) apt-get update -qq; \
-	  RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive $(SUDO) -E apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	  DEBIAN_FRONTEND=noninteractive $(SUDO) -E apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
 	@command -v swift >/dev/null || { echo "Swift 6.2 or later is needed: https://www.swift.org/install/linux/"; exit 1; }
 
@@ -34,7 +37,7 @@ build: deps ## Build the forebay command
 
 .PHONY: run
 run: build ## Watch the whole way at work: broker, devices, daemon, upstream (Ctrl-C ends it)
-	@"$$(swift build -c $(BUILD_CONFIGURATION) --show-bin-path)/forebay" demo
+	@"$$(swift build -c $(BUILD_CONFIGURATION) --show-bin-path)/forebay" demo $(DEMO_OPTIONS)
 
 .PHONY: test
 test: deps lint ## Everything that must hold: lint, build, every test

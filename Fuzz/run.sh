@@ -94,6 +94,20 @@ seeds_BatchIdentity() {
   echo 'gw-042/climate/0123456789abcdef/17.2/3'
   echo '0123456789abcdef0123456789ABCDEF0123456789abcdef0123456789abcdef'
 }
+seeds_PacketScan() {
+  echo '\x20\x03\x00\x00\x00\x32\x0b\x00\x03a/b\x00\x01\x00{}\x0a'
+  echo '\x30\xff\xff\xff\x7f'
+}
+seeds_HTTPAnswer() {
+  echo '200\n\n\n{"identity":"gw/climate/0000000000000007/1","digest":"00"}'
+  echo '503\nFri, 21 Nov 2026 03:18:00 GMT\nFri, 21 Nov 2026 03:17:00 GMT\n'
+  echo '429\n17\n\n{}'
+  echo '422\n\n\n{"error":"identity-conflict","digest":"00","reason":"x"}'
+}
+seeds_Block() {
+  echo '\x01\x01\x00\x01\x00\x00\x00\x02{}'
+  echo '\x02\x05floor\x03a/b\x05floor\x03a/c'
+}
 
 for name in Telemetry Compression Pipeline; do module "$name"; done
 # Of these the configuration's reader needs the settings only.
@@ -113,6 +127,10 @@ fuzzer EventTime     "Pipeline Compression Telemetry" -
 fuzzer TopicFilter   "Telemetry"                      -
 fuzzer Compression   "Compression"                    -
 fuzzer BatchIdentity "Telemetry"                      -
+fuzzer PacketScan    ""                               - Sources/Ingest/PacketScan.swift
+fuzzer HTTPAnswer    "Telemetry"                      - Sources/Delivery/Answer.swift \
+  Sources/Delivery/HTTPAnswer.swift Sources/Delivery/RetryAfter.swift Sources/Delivery/UplinkSettings.swift
+fuzzer Block         "Telemetry"                      - Sources/Spool/BlockCodec.swift
 fuzzer Configuration "Ingest Spool Delivery Pipeline Compression Telemetry" Fuzz/ConfigurationCorpus \
   "${configuration[@]}"
 

@@ -10,12 +10,17 @@ enum RetryAfter {
       guard text.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else {
         return nil
       }
-      // More digits than an Int64 has are many years, which are capped by whoever asks.
-      return min(Int64(text) ?? .max, Int64.max / 1_000_000_000) * 1_000_000_000
+      return nanoseconds(seconds: Int64(text) ?? .max)
     }
     guard let until = seconds(httpDate: text) else { return nil }
     let now = date.flatMap { seconds(httpDate: trimmed($0)) } ?? wall / 1_000_000_000
-    return max(0, until - now) * 1_000_000_000
+    return nanoseconds(seconds: max(0, until - now))
+  }
+
+  /// Centuries, which an upstream with a broken clock or a hostile one may name, are cut to what an Int64
+  /// holds; whoever asks caps them again.
+  private static func nanoseconds(seconds: Int64) -> Int64 {
+    min(seconds, Int64.max / 1_000_000_000) * 1_000_000_000
   }
 
   private static func trimmed(_ text: String) -> String {

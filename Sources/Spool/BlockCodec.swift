@@ -1,4 +1,3 @@
-internal import Compression
 internal import Telemetry
 
 // The body of a block, before compression (codec 1; all integers are LEB128 varints unless said

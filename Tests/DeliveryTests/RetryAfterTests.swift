@@ -11,6 +11,7 @@ struct RetryAfterTests {
       ("0", 0), ("120", 120), (" 7 ", 7), ("Sun, 06 Nov 1994 08:49:37 GMT", 77),
       ("Sunday, 06-Nov-94 08:49:37 GMT", 77), ("Sun Nov  6 08:49:37 1994", 77),
       ("Sun, 06 Nov 1994 08:00:00 GMT", 0), ("99999999999999999999", 9_223_372_036),
+      ("Fri, 21 Nov 4052 03:18:00 GMT", 9_223_372_036),
     ])
   func reads(_ text: String, _ seconds: Int64) {
     #expect(RetryAfter.nanoseconds(text, date: nil, wall: Self.wall) == seconds * 1_000_000_000)
