@@ -6,6 +6,13 @@ SHELL := /bin/bash
 # A target may import only what it declares (docs/architecture.md, the table).
 SWIFT_FLAGS := --explicit-target-dependency-import-check error
 BUILD_CONFIGURATION ?= debug
+# Places to die at, for the kill tests (Sources/Failpoints): in what is tested, not in what is run.
+SWIFT_TEST_FLAGS := $(SWIFT_FLAGS) --traits Failpoints
+# Of `make test-kill`: half of them at random moments, half at failpoints.
+KILL_ROUNDS ?= 200
+# Places at which `make test-powercut` cuts the power, and rounds of `make test-park`.
+POWERCUT_CUTS ?= 200
+PARK_ROUNDS ?= 50
 # Real rows where they lie beside the repository; made-up ones otherwise.
 DEMO_DATA := ../shared/data/nab
 DEMO_OPTIONS ?= $(if $(wildcard $(DEMO_DATA)),--data $(DEMO_DATA))
@@ -41,10 +48,38 @@ run: build ## Watch the whole way at work: broker, devices, daemon, upstream (Ct
 
 .PHONY: test
 test: deps lint ## Everything that must hold: lint, build, every test
-	swift build $(SWIFT_FLAGS) --build-tests
-	swift test $(SWIFT_FLAGS) --skip-build --skip EndToEndTests
+	swift build $(SWIFT_TEST_FLAGS) --build-tests
+	swift test $(SWIFT_TEST_FLAGS) --skip-build --skip EndToEndTests
 	@# One at a time: each of these has a broker, a daemon and an upstream of its own, and deadlines.
-	swift test $(SWIFT_FLAGS) --skip-build --filter EndToEndTests --no-parallel
+	swift test $(SWIFT_TEST_FLAGS) --skip-build --filter EndToEndTests --no-parallel
+
+.PHONY: test-kill
+test-kill: deps ## Kill daemon and receiver KILL_ROUNDS times, with and without broker restarts (5 minutes)
+	swift build $(SWIFT_TEST_FLAGS) --build-tests
+	FOREBAY_KILL_ROUNDS=$(KILL_ROUNDS) FOREBAY_FIGURES=$(CURDIR)/docs/guarantees.md \
+	  swift test $(SWIFT_TEST_FLAGS) --skip-build --filter EndToEndTests.KillTests --no-parallel
+
+.PHONY: test-sanitize
+test-sanitize: deps ## The end-to-end tests under the thread and the address sanitizer (an hour)
+	@# Without the tests that preload a library of their own under the daemon, as the sanitizers do.
+	@for sanitizer in thread address; do \
+	  swift build $(SWIFT_TEST_FLAGS) --sanitize $$sanitizer --scratch-path .build-$$sanitizer --build-tests; \
+	  TSAN_OPTIONS=halt_on_error=1 ASAN_OPTIONS=detect_leaks=0 \
+	    swift test $(SWIFT_TEST_FLAGS) --sanitize $$sanitizer --scratch-path .build-$$sanitizer --skip-build \
+	    --filter EndToEndTests --skip PowerCutTests --skip ParkingTests --no-parallel; \
+	done
+
+.PHONY: test-powercut
+test-powercut: deps ## Cut the power at POWERCUT_CUTS places of a recorded run, in two ways each (5 minutes)
+	swift build $(SWIFT_TEST_FLAGS) --build-tests
+	FOREBAY_POWERCUT_CUTS=$(POWERCUT_CUTS) FOREBAY_FIGURES=$(CURDIR)/docs/guarantees.md \
+	  swift test $(SWIFT_TEST_FLAGS) --skip-build --filter EndToEndTests.PowerCutTests --no-parallel
+
+.PHONY: test-park
+test-park: deps ## Make the disk full or fail PARK_ROUNDS times under load (3 minutes)
+	swift build $(SWIFT_TEST_FLAGS) --build-tests
+	FOREBAY_PARK_ROUNDS=$(PARK_ROUNDS) FOREBAY_FIGURES=$(CURDIR)/docs/guarantees.md \
+	  swift test $(SWIFT_TEST_FLAGS) --skip-build --filter EndToEndTests.ParkingTests --no-parallel
 
 .PHONY: lint
 lint: ## Check formatting and the house rules

@@ -26,6 +26,9 @@ let package = Package(
   products: [
     .executable(name: "forebay", targets: ["forebay"])
   ],
+  traits: [
+    .trait(name: "Failpoints", description: "Places to die at, for the kill tests; never in a release.")
+  ],
   dependencies: [
     // Used by name.
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
@@ -62,25 +65,33 @@ let package = Package(
     .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CZstd", providers: [.apt(["libzstd-dev"])]),
 
+    .target(name: "Failpoints", swiftSettings: settings),
     .target(name: "Telemetry", dependencies: ["COpenSSL"], swiftSettings: settings),
     .target(name: "Compression", dependencies: ["CZlib", "CZstd"], swiftSettings: settings),
-    .target(name: "Ingest", dependencies: ["Telemetry", "CMosquitto", logging], swiftSettings: settings),
-    .target(name: "Spool", dependencies: ["Telemetry", "Compression", "CSQLite", logging], swiftSettings: settings),
+    .target(
+      name: "Ingest", dependencies: ["Failpoints", "Telemetry", "CMosquitto", logging], swiftSettings: settings),
+    .target(
+      name: "Spool", dependencies: ["Failpoints", "Telemetry", "Compression", "CSQLite", logging],
+      swiftSettings: settings),
     .target(name: "Pipeline", dependencies: ["Telemetry", "Compression"], swiftSettings: settings),
     .target(
       name: "Delivery",
       dependencies: [
-        "Telemetry", "Compression", asyncHTTPClient, logging, nioCore, nioSSL,
+        "Failpoints", "Telemetry", "Compression", asyncHTTPClient, logging, nioCore, nioSSL,
         product("NIOHTTP1", "swift-nio"), product("NIOPosix", "swift-nio"),
       ],
       swiftSettings: settings),
     .executableTarget(
       name: "forebay",
       dependencies: [
-        "Telemetry", "Compression", "Ingest", "Spool", "Pipeline", "Delivery",
+        "Failpoints", "Telemetry", "Compression", "Ingest", "Spool", "Pipeline", "Delivery",
         "CLinux", "CMosquitto", "CYAML", argumentParser, logging, nioSSL,
       ] + nioFoundationFree,
       path: "Sources/Forebay",
+      swiftSettings: settings),
+    // Measures the spool from within (`make bench`); no part of the product.
+    .executableTarget(
+      name: "spool-bench", dependencies: ["Telemetry", "Compression", "Spool"], path: "Benchmarks/SpoolBench",
       swiftSettings: settings),
 
     .target(
@@ -106,6 +117,7 @@ let package = Package(
       ] + nioFoundationFree,
       swiftSettings: settings),
     .testTarget(
-      name: "EndToEndTests", dependencies: ["TestSupport"], exclude: ["receiver.py"], swiftSettings: settings),
+      name: "EndToEndTests", dependencies: ["Failpoints", "TestSupport", "CSQLite"], exclude: ["receiver.py"],
+      swiftSettings: settings),
   ]
 )

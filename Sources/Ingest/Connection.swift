@@ -32,6 +32,10 @@ final class Connection: @unchecked Sendable {
     var droppedByBroker: Int64?
     var ignoredRetained: Int64 = 0
     var oversized: Int64 = 0
+    /// Messages recognised as sent again: acknowledged and not staged.
+    var redelivered: Int64 = 0
+    /// A message of a resumed session came without a line of the library's log that announces it.
+    var isUnannounced = false
   }
 
   /// `$SYS` topic of mosquitto with the number of messages that it dropped.
@@ -51,7 +55,14 @@ final class Connection: @unchecked Sendable {
   var errorLines: [String] = []
   /// What OpenSSL thought of the broker's certificate when it was last asked.
   var verdict = TLSVerdict()
-  private var isAccepted = false
+  private(set) var isAccepted = false
+  /// What the broker may send again, if it resumes the session.
+  var inDoubt = InDoubtSet()
+  /// The broker has resumed the session and everything it sent at QoS 1 so far was sent again. The
+  /// library logs to us until this ends.
+  var isResuming = false
+  /// What the library's log said last: of the message that it is about to give us.
+  var announcement: PublishLine?
 
   /// A PUBLISH has been read in part: the next bytes do not begin with a header.
   var insidePublish = false
@@ -126,11 +137,19 @@ final class Connection: @unchecked Sendable {
     return taken
   }
 
-  /// The broker has accepted us: what the library logs from here on is not needed, and formatting it
-  /// for every message would cost more than everything else.
-  func stopListeningToLog() {
+  /// The broker has accepted us. The library formats its log for every message, which would cost more
+  /// than everything else: it is listened to until then, and until what is sent again has come.
+  func accept() {
     isAccepted = true
-    mosquitto_log_callback_set(handle, nil)
+    if !isResuming { endResumption() }
+  }
+
+  /// Nothing that comes from here on is a redelivery.
+  func endResumption() {
+    isResuming = false
+    inDoubt = InDoubtSet()
+    announcement = nil
+    if isAccepted { mosquitto_log_callback_set(handle, nil) }
   }
 
   /// What a result code of the library means.

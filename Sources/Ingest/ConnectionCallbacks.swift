@@ -1,4 +1,5 @@
 import CMosquitto
+import Failpoints
 import Glibc
 import Telemetry
 
@@ -31,6 +32,8 @@ enum ConnectionCallbacks {
       var keepalive: UInt16 = 0
       let found = mosquitto_property_read_int16(
         properties, Int32(MQTT_PROP_SERVER_KEEP_ALIVE.rawValue), &keepalive, false)
+      // Here and not when the events are dealt with: the first messages may come in the same read.
+      connection.isResuming = code == 0 && flags & 1 != 0 && !connection.inDoubt.isEmpty
       connection.events.acceptance = Connection.Events.Acceptance(
         code: Int(code), sessionPresent: flags & 1 != 0, keepalive: found == nil ? nil : Int(keepalive))
     }
@@ -49,11 +52,15 @@ enum ConnectionCallbacks {
       connectionBehind(context)?.events.unsubscribed.append(mid)
     }
     mosquitto_log_callback_set(handle) { handle, context, level, text in
-      guard level == MOSQ_LOG_ERR, let connection = connectionBehind(context), let handle, let text
-      else { return }
-      // There is no other way to the library's reasons. They are shown to people and never read.
-      connection.errorLines.append(String(cString: text))
-      connection.verdict = TLSVerdict(handle)
+      guard let connection = connectionBehind(context), let handle, let text else { return }
+      if level == MOSQ_LOG_DEBUG, connection.isResuming {
+        let line = UnsafeRawBufferPointer(start: text, count: strlen(text))
+        if let announcement = PublishLine(line) { connection.announcement = announcement }
+      } else if level == MOSQ_LOG_ERR, !connection.isAccepted {
+        // There is no other way to the library's reasons. They are shown to people and never read.
+        connection.errorLines.append(String(cString: text))
+        connection.verdict = TLSVerdict(handle)
+      }
     }
     mosquitto_message_v5_callback_set(handle) { _, context, message, properties in
       guard let connection = connectionBehind(context), let message else { return }
@@ -100,9 +107,35 @@ extension Connection {
       events.oversized += 1
       return
     }
+    if isResuming, isRedelivery(pointer.pointee, topic) {
+      events.redelivered += 1
+      return
+    }
     sink.staging.stage(
       source: sink.source, topics: &sink.topics, topic: topic, message: pointer.pointee,
       properties: properties == nil ? [] : MessageProperty.list(properties))
+  }
+
+  /// Whether the broker sends a committed message again, on a session that it has resumed. The first
+  /// QoS 1 message that is none ends the resumption; QoS 0 messages, and those that are not taken anyway,
+  /// do not.
+  private func isRedelivery(
+    _ message: borrowing mosquitto_message, _ topic: UnsafeRawBufferPointer
+  ) -> Bool {
+    #if Failpoints
+      if Sabotage.noInDoubt.isOn { return false }
+    #endif
+    let announced = announcement
+    announcement = nil
+    guard message.qos == 1 else { return false }
+    if announced == nil { events.isUnannounced = true }
+    let packetID = UInt16(truncatingIfNeeded: message.mid)
+    let payload = UnsafeRawBufferPointer(start: message.payload, count: Int(message.payloadlen))
+    let isKnown =
+      announced == PublishLine(isDuplicate: true, qos: 1, packetID: packetID)
+      && inDoubt.take(packetID: packetID, topic: { Array(topic) }, payload: { Array(payload) })
+    if !isKnown || inDoubt.isEmpty { endResumption() }
+    return isKnown
   }
 
   private func ignoresRetained(_ sink: MessageSink, _ topic: UnsafePointer<CChar>) -> Bool {

@@ -10,7 +10,7 @@ package enum GroupEnd: Sendable, Hashable {
   case window
   /// A session owes its broker a sign of life, which may not overtake the commit.
   case keepalive
-  /// The sessions are being closed.
+  /// A session is being closed, or connects again.
   case closing
 }
 

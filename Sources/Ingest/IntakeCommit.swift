@@ -1,3 +1,4 @@
+import Failpoints
 import Glibc
 import Logging
 import Telemetry
@@ -7,11 +8,15 @@ extension IntakeLoop {
   /// Commits the staged group and then lets its acknowledgements leave.
   func commit(_ end: GroupEnd) {
     guard !staging.core.isEmpty else { return }
+    #if Failpoints
+      if Sabotage.acknowledgeBeforeCommit.isOn { for session in sessions { try? session.connection?.write() } }
+    #endif
     do {
       try log.append(staging.group)
     } catch {
       return logFailed(error)
     }
+    Failpoints.committed()
     recovery = Backoff()
     var dry: Set<Int> = []
     var writing: [Session] = []
@@ -34,6 +39,7 @@ extension IntakeLoop {
     // From here on nothing is staged, and the acknowledgements may leave.
     staging.core.committed(end, at: monotonicNanoseconds(), wasDry: dry.contains)
     for session in writing { flush(session) }
+    Failpoints.acknowledged()
     if case .running = mode { checkAdmission() }
   }
 

@@ -105,7 +105,7 @@ final class IntakeLoop {
   private func add(_ settings: SourceSettings) {
     let number = staging.core.enter(IntakeLoop.window(settings))
     let session = Session(
-      settings, number: number, staging: staging, sessions: store, logger: logger, now: moment())
+      settings, number: number, staging: staging, log: log, sessions: store, logger: logger, now: moment())
     if case .running = mode {} else { session.phase = .held }
     sessions.append(session)
   }
@@ -186,14 +186,19 @@ final class IntakeLoop {
 
   private func attempt(_ session: Session) {
     guard case .open = log.admission() else { return checkAdmission() }
+    if staging.core.staged(of: session.number) > 0 {
+      // What the lost connection had staged is part of what the broker may send again.
+      commit(.closing)
+      guard case .running = mode else { return }
+    }
     attempts += 1
-    let (number, settings, store, inbox) = (attempts, session.settings, store, inbox)
+    let (number, settings, log, store, inbox) = (attempts, session.settings, log, store, inbox)
     session.phase = .connecting(attempt: number)
     session.enter(.connecting, at: moment())
     statusChanged = true
     do {
       try Worker.start("ingest-connect") {
-        inbox.post(.attempted(number, IntakeLoop.open(settings, store)))
+        inbox.post(.attempted(number, IntakeLoop.open(settings, log, store)))
       }.detach()
     } catch {
       lose(session, .unreachable(detail: "\(error)"))
@@ -202,7 +207,7 @@ final class IntakeLoop {
 
   /// On a connector thread.
   private static func open(
-    _ settings: SourceSettings, _ store: any SessionStore
+    _ settings: SourceSettings, _ log: any MessageLog, _ store: any SessionStore
   ) -> Result<OpenedConnection, SourceFault> {
     let clientID: String
     let known: [String: SubscriptionState]
@@ -213,11 +218,23 @@ final class IntakeLoop {
       return .failure(.sessionStore(detail: "\(error)"))
     }
     do throws(SourceFault) {
-      return .success(
-        OpenedConnection(
-          connection: try Connector.connect(settings, clientID: clientID), known: known))
+      let connection = try Connector.connect(settings, clientID: clientID)
+      // MQTT 3.1.1 delivers at least once: it has no receive-maximum that says how many are in doubt.
+      if settings.version == .mqtt5 { connection.inDoubt = try inDoubt(settings, log) }
+      return .success(OpenedConnection(connection: connection, known: known))
     } catch {
       return .failure(error)
+    }
+  }
+
+  private static func inDoubt(
+    _ settings: SourceSettings, _ log: any MessageLog
+  ) throws(SourceFault) -> InDoubtSet {
+    do {
+      return InDoubtSet(
+        try log.inDoubt(source: settings.name, window: Int(settings.receiveMaximum)))
+    } catch {
+      throw .sessionStore(detail: "\(error)")
     }
   }
 

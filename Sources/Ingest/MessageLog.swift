@@ -7,7 +7,7 @@ package enum Admission: Sendable, Hashable {
   case closed(reason: String)
 }
 
-/// The durable log that Ingest writes to. Called from Ingest's one thread only.
+/// The durable log that Ingest writes to. Called from Ingest's one thread, unless said otherwise.
 package protocol MessageLog: Sendable {
   /// Commits the group durably: when this returns, the group is fsynced, and Ingest acknowledges it.
   ///
@@ -23,6 +23,18 @@ package protocol MessageLog: Sendable {
   ///
   /// - Throws: while that cannot be done; Ingest asks again, ever more slowly, and stays disconnected.
   func recover() throws
+
+  /// The messages of a source that its broker may send again on a session that it resumes, oldest first:
+  /// the last QoS 1 messages that were committed, as many as the broker may have on the way, and more
+  /// where brokers do not keep to that. Called from connector threads, while nothing of the source is
+  /// staged.
+  /// - Parameter window: the session's receive-maximum. Messages that were sent under a larger one of
+  ///   earlier must still be found, so the log remembers the largest.
+  func inDoubt(source: String, window: Int) throws -> [InDoubtMessage]
+
+  /// The broker has lost the session of a source: nothing that was committed so far is sent again, and
+  /// ``inDoubt(source:window:)`` must not name it any more, also after a restart.
+  func forgetInDoubt(source: String) throws
 }
 
 /// What is known of a filter that was subscribed in a session.

@@ -34,6 +34,7 @@ final class Session {
   /// No reading before this instant.
   var notBefore: Int64 = 0
 
+  private let log: any MessageLog
   private let sessions: any SessionStore
   private let logger: Logger
   private var known: [String: SubscriptionState] = [:]
@@ -43,13 +44,16 @@ final class Session {
   private var isOutdated = false
   private var wasAccepted = false
   private var droppedAtConnect: Int64?
+  /// The broker has lost the session, and the log has not been told yet.
+  private var hasToForget = false
 
   init(
-    _ settings: SourceSettings, number: Int, staging: Staging, sessions: any SessionStore,
-    logger: Logger, now: Moment
+    _ settings: SourceSettings, number: Int, staging: Staging, log: any MessageLog,
+    sessions: any SessionStore, logger: Logger, now: Moment
   ) {
     self.settings = settings
     self.number = number
+    self.log = log
     self.sessions = sessions
     keepalive = settings.keepalive
     var logger = logger
@@ -147,6 +151,11 @@ final class Session {
       noteDropped(total)
       changed = true
     }
+    status.redelivered += events.redelivered
+    if events.isUnannounced {
+      logger.warning(
+        "the MQTT library's log is not understood: what the broker sends again cannot be told and is taken twice")
+    }
     status.ignoredRetained += events.ignoredRetained
     if events.oversized > 0 {
       status.oversized += events.oversized
@@ -156,14 +165,15 @@ final class Session {
           "messages": "\(events.oversized)", "maximum_packet_size": "\(settings.maximumPacketSize)",
         ])
     }
-    return changed || events.ignoredRetained > 0 || events.oversized > 0
+    return changed || events.redelivered > 0 || events.ignoredRetained > 0 || events.oversized > 0
   }
 
   private func accepted(
     _ acceptance: Connection.Events.Acceptance, _ connection: Connection, at now: Int64,
     moment: Moment
   ) throws(SourceFault) {
-    connection.stopListeningToLog()
+    if !acceptance.sessionPresent, !connection.inDoubt.isEmpty { hasToForget = true }
+    connection.accept()
     phase = .open(connection)
     acceptedAt = now
     keepalive = acceptance.keepalive ?? settings.keepalive
@@ -177,6 +187,7 @@ final class Session {
     logger.info(
       "connected to the broker",
       metadata: ["address": "\(status.address)", "session_present": "\(acceptance.sessionPresent)"])
+    if hasToForget { try forget() }
     if settings.version == .mqtt311, !acceptance.sessionPresent, settings.retained == .once {
       sink.retainedKnown = settings.filters.filter { known[$0] != nil }
     }
@@ -246,6 +257,17 @@ final class Session {
         "the broker refused a filter: nothing is received for it; check its access rules",
         metadata: ["filter": "\(filter)", "reason": "\(reason)"])
     }
+  }
+
+  /// Before anything of the new session is committed: its identifiers begin again, and must not be
+  /// compared with those of the old one after the next loss of the connection.
+  private func forget() throws(SourceFault) {
+    do {
+      try log.forgetInDoubt(source: settings.name)
+    } catch {
+      throw .sessionStore(detail: "\(error)")
+    }
+    hasToForget = false
   }
 
   private func store() throws(SourceFault) {

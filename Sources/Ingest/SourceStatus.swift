@@ -61,6 +61,9 @@ package struct SourceStatus: Sendable, Hashable {
   /// Messages acknowledged and not taken because they were larger than the maximum packet size
   /// (MQTT 3.1.1 brokers do not know our limit).
   package var oversized: Int64 = 0
+  /// Messages that a broker sent again after a lost connection or a crash, recognised as committed
+  /// before: acknowledged and not taken twice.
+  package var redelivered: Int64 = 0
   package var droppedByBroker: Dropped?
   /// The in-flight window that was learned.
   package var window: Int?

@@ -1,4 +1,5 @@
 import CMosquitto
+import Failpoints
 import Glibc
 import Telemetry
 
@@ -48,6 +49,7 @@ final class Staging {
       properties: properties, monotonic: stamp.monotonic, wall: stamp.wall, quality: stamp.quality)
     core.staged(
       source: source, acknowledged: message.qos > 0, bytes: payload.count, at: stampedAt)
+    Failpoints.staged()
   }
 
   /// The group was committed or dropped: forgets the messages. `core` is told by the caller.

@@ -72,6 +72,20 @@ final class FakeBroker: Sendable {
     var flags: UInt8 = 0
     var body: [UInt8] = []
 
+    /// MQTT 5, at QoS 1, or at QoS 0 where there is no identifier.
+    static func publish5(_ topic: String, _ payload: String, id: Int? = nil, dup: Bool = false) -> Packet {
+      let name = Array(topic.utf8)
+      return Packet(
+        kind: .publish, flags: (id == nil ? 0 : 2) | (dup ? 8 : 0),
+        body: [UInt8(name.count >> 8), UInt8(name.count & 0xff)] + name
+          + (id.map { [UInt8($0 >> 8), UInt8($0 & 0xff)] } ?? []) + [0] + Array(payload.utf8))
+    }
+
+    /// The packet identifier of a PUBACK.
+    var acknowledged: Int? {
+      kind == .puback && body.count >= 2 ? Int(body[0]) << 8 | Int(body[1]) : nil
+    }
+
     /// MQTT 3.1.1, at QoS 1.
     static func publish(_ topic: String, _ payload: [UInt8], id: Int) -> Packet {
       let name = Array(topic.utf8)
@@ -130,9 +144,19 @@ final class FakeBroker: Sendable {
     }
 
     /// Answers CONNECT, in the client's version, with success or another reason code.
-    func accept(code: UInt8 = 0) throws {
+    func accept(code: UInt8 = 0, sessionPresent: Bool = false) throws {
       guard let connect = try receive(), connect.kind == .connect, connect.body.count > 6 else { return }
-      try send(Packet(kind: .connack, body: connect.body[6] == 5 ? [0, code, 0] : [0, code]))
+      let flags: UInt8 = sessionPresent ? 1 : 0
+      try send(Packet(kind: .connack, body: connect.body[6] == 5 ? [flags, code, 0] : [flags, code]))
+    }
+
+    /// Answers every SUBSCRIBE of MQTT 5 on the way and gives the next packet that is another.
+    func next() throws -> Packet? {
+      while let packet = try receive() {
+        guard packet.kind == .subscribe else { return packet }
+        try send(Packet(kind: .suback, body: Array(packet.body[..<2]) + [0, 1]))
+      }
+      return nil
     }
 
     /// Answers so many SUBSCRIBE packets of MQTT 3.1.1 that carry one filter each.

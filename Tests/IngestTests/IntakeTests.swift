@@ -319,7 +319,7 @@ import Testing
 
 extension MosquittoBroker {
   /// PUBACKs that a client sent, from the broker's log; it needs `log_type all`.
-  fileprivate func acknowledgements(from clientID: String) -> Int {
+  func acknowledgements(from clientID: String) -> Int {
     log.split(separator: "\n").count { $0.contains("Received PUBACK from \(clientID)") }
   }
 }

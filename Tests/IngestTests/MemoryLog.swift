@@ -15,6 +15,8 @@ final class MemoryLog: MessageLog {
     var attempts = 0
     /// Appends that will fail; they keep nothing.
     var failures = 0
+    /// Those that fail keep everything all the same, as a commit whose fsync fails may.
+    var failuresKeep = false
     /// Recoveries that will fail.
     var failedRecoveries = 0
     var recoveries = 0
@@ -26,19 +28,23 @@ final class MemoryLog: MessageLog {
     /// Messages are counted and not kept.
     var countsOnly = false
     var count = 0
+    /// By source, how many of its messages belong to a session that the broker has lost.
+    var forgotten: [String: Int] = [:]
+    /// Nothing is in doubt: the mechanism taken out, for tests that show what it is for.
+    var recognisesNothing = getenv("FOREBAY_TEST_NO_IN_DOUBT") != nil
   }
 
   let state = Mutex(State())
 
   func append(_ group: MessageGroup) throws {
-    let (milliseconds, fails) = state.withLock { state in
+    let (milliseconds, fails, keeps) = state.withLock { state in
       state.attempts += 1
       defer { state.failures = max(0, state.failures - 1) }
-      return (state.milliseconds, state.failures > 0)
+      return (state.milliseconds, state.failures > 0, state.failures == 0 || state.failuresKeep)
     }
     while state.withLock({ $0.isBlocked }) { usleep(1000) }
     if milliseconds > 0 { usleep(milliseconds * 1000) }
-    if fails { throw Failure() }
+    if !keeps { throw Failure() }
     state.withLock { state in
       state.count += group.count
       state.groupSizes.append(group.count)
@@ -46,6 +52,25 @@ final class MemoryLog: MessageLog {
         for index in 0..<group.count { state.messages.append(group[index]) }
       }
       if state.count >= state.closesAt { state.admission = .closed(reason: "full for the test") }
+    }
+    if fails { throw Failure() }
+  }
+
+  func inDoubt(source: String, window: Int) throws -> [InDoubtMessage] {
+    state.withLock { state in
+      if state.recognisesNothing { return [] }
+      let own = state.messages.filter { $0.origin.source == source }
+      return own.dropFirst(state.forgotten[source] ?? 0).filter { $0.qos == .atLeastOnce }
+        .suffix(max(window, 32_768)).map {
+          InDoubtMessage(
+            packetID: $0.packetID ?? 0, topic: Array($0.origin.topic.utf8), payload: $0.payload)
+        }
+    }
+  }
+
+  func forgetInDoubt(source: String) throws {
+    state.withLock { state in
+      state.forgotten[source] = state.messages.count { $0.origin.source == source }
     }
   }
 

@@ -102,19 +102,19 @@ package final class MosquittoBroker: Sendable {
 }
 
 /// A TCP port of 127.0.0.1 that nothing listens on just now.
+///
+/// Below those that the kernel gives to outgoing connections (ip_local_port_range begins at 32768): while
+/// the one who is to listen here is down, a connection attempt could otherwise get the port as its own, and
+/// even connect to itself.
 package func freePort() throws -> Int {
-  let fd = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-  guard fd >= 0 else { throw POSIXFailure("socket", "127.0.0.1") }
-  defer { close(fd) }
-  guard withLoopback(port: 0, { bind(fd, $0, $1) }) == 0 else {
-    throw POSIXFailure("bind", "127.0.0.1")
+  for _ in 0..<100 {
+    let port = Int.random(in: 12_000..<32_000)
+    let fd = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+    guard fd >= 0 else { throw POSIXFailure("socket", "127.0.0.1") }
+    defer { close(fd) }
+    if withLoopback(port: port, { bind(fd, $0, $1) }) == 0 { return port }
   }
-  var address = sockaddr_in()
-  var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-  _ = withUnsafeMutablePointer(to: &address) {
-    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(fd, $0, &length) }
-  }
-  return Int(UInt16(bigEndian: address.sin_port))
+  throw POSIXFailure("bind", "127.0.0.1")
 }
 
 /// Calls a function with the socket address 127.0.0.1:port.

@@ -1,13 +1,12 @@
-import TestSupport
-
 /// A proxy that ends TLS and packs what it has gathered for 20 ms into large records, as proxies do that
 /// stand before a broker; mosquitto itself writes one record for each packet.
-final class TLSProxy: Sendable {
-  let port: Int
+package final class TLSProxy: Sendable {
+  package let port: Int
   private let process: ChildProcess
   private let directory: TemporaryDirectory
 
-  init(to target: Int, _ identity: Certificates.Identity) throws {
+  /// - Parameter target: the port of the broker, which is spoken to without TLS.
+  package init(to target: Int, _ identity: Certificates.Identity) throws {
     directory = try TemporaryDirectory("proxy")
     let script = try directory.write(
       """

@@ -1,0 +1,146 @@
+import Glibc
+import Synchronization
+
+/// A TCP proxy on loopback that can swallow what the client sends: to a broker behind it the client has
+/// died between its commits and its acknowledgements.
+package final class HoldingProxy: Sendable {
+  package let port: Int
+  private let target: Int
+  private let listener: Int32
+  private let holds = Mutex(false)
+  private let open = Mutex<[Pair]>([])
+
+  private struct Pair {
+    var client: Int32
+    var server: Int32
+  }
+
+  package init(to target: Int) throws {
+    self.target = target
+    let fd = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+    guard withLoopback(port: 0, { bind(fd, $0, $1) }) == 0, listen(fd, 16) == 0 else {
+      throw POSIXFailure("listen", "127.0.0.1")
+    }
+    var address = sockaddr_in()
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    _ = withUnsafeMutablePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(fd, $0, &length) }
+    }
+    listener = fd
+    port = Int(UInt16(bigEndian: address.sin_port))
+    Thread.start { [weak self] in
+      while true {
+        let client = accept(fd, nil, nil)
+        guard client >= 0 else { return }
+        guard let self else {
+          close(client)
+          return
+        }
+        self.connect(client)
+      }
+    }
+  }
+
+  deinit {
+    shutdown(listener, Int32(SHUT_RDWR))
+    close(listener)
+    cut()
+  }
+
+  /// From now on nothing that the client sends reaches the broker. What was swallowed is gone: end with
+  /// ``cut()`` and ``release()``.
+  package func hold() { holds.withLock { $0 = true } }
+  package func release() { holds.withLock { $0 = false } }
+
+  /// Ends every connection, as a broken link does.
+  package func cut() {
+    open.withLock { pairs in
+      for pair in pairs {
+        shutdown(pair.client, Int32(SHUT_RDWR))
+        shutdown(pair.server, Int32(SHUT_RDWR))
+      }
+    }
+  }
+
+  private func connect(_ client: Int32) {
+    let server = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+    guard withLoopback(port: target, { Glibc.connect(server, $0, $1) }) == 0 else {
+      close(client)
+      close(server)
+      return
+    }
+    for fd in [client, server] {
+      var yes: Int32 = 1
+      setsockopt(fd, Int32(IPPROTO_TCP), TCP_NODELAY, &yes, socklen_t(MemoryLayout<Int32>.size))
+    }
+    open.withLock { $0.append(Pair(client: client, server: server)) }
+    // The descriptors are closed when both directions have ended: a number must not be used again while
+    // somebody may still shut it down.
+    let running = Counted(2)
+    let finish: @Sendable () -> Void = { [weak self] in
+      shutdown(client, Int32(SHUT_RDWR))
+      shutdown(server, Int32(SHUT_RDWR))
+      guard running.end() else { return }
+      self?.open.withLock { $0.removeAll { $0.client == client } }
+      close(client)
+      close(server)
+    }
+    Thread.start { [weak self] in
+      HoldingProxy.copy(from: client, to: server) { self?.holds.withLock { $0 } ?? false }
+      finish()
+    }
+    Thread.start {
+      HoldingProxy.copy(from: server, to: client) { false }
+      finish()
+    }
+  }
+
+  private static func copy(from: Int32, to: Int32, unless isHeld: () -> Bool) {
+    var buffer = [UInt8](repeating: 0, count: 65_536)
+    while true {
+      let count = buffer.withUnsafeMutableBytes { recv(from, $0.baseAddress, $0.count, 0) }
+      guard count > 0 else { return }
+      if isHeld() { continue }
+      var sent = 0
+      while sent < count {
+        let n = buffer.withUnsafeBytes {
+          send(to, $0.baseAddress.map { $0 + sent }, count - sent, Int32(MSG_NOSIGNAL))
+        }
+        guard n > 0 else { return }
+        sent += n
+      }
+    }
+  }
+
+  private final class Counted: Sendable {
+    private let left: Mutex<Int>
+    init(_ count: Int) { left = Mutex(count) }
+    /// Whether this was the last.
+    func end() -> Bool {
+      left.withLock { left in
+        left -= 1
+        return left == 0
+      }
+    }
+  }
+}
+
+/// Threads for what blocks.
+private enum Thread {
+  private final class Box: Sendable {
+    let run: @Sendable () -> Void
+    init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+  }
+
+  static func start(_ run: @escaping @Sendable () -> Void) {
+    var thread = pthread_t()
+    let context = Unmanaged.passRetained(Box(run))
+    pthread_create(
+      &thread, nil,
+      { context in
+        if let context { Unmanaged<Box>.fromOpaque(context).takeRetainedValue().run() }
+        return nil
+      }, context.toOpaque())
+    pthread_detach(thread)
+  }
+}
