@@ -4,8 +4,10 @@ import Telemetry
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzBlock(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
   let bytes = Array(UnsafeRawBufferPointer(start: start, count: count))
-  if let origins = try? BlockCodec.decodeOrigins(bytes) {
-    let again = try? BlockCodec.decodeOrigins(BlockCodec.encodeOrigins(origins))
+  _ = try? BlockCodec.decodeOrigins(bytes, first: 0, count: 1)
+  if let origins = try? BlockCodec.parseOrigins(bytes) {
+    let again = try? BlockCodec.decodeOrigins(
+      BlockCodec.encodeOrigins(origins, first: 5, count: 7), first: 5, count: 7)
     require(again == origins, "origins read back")
   }
   guard let messages = bytes.first else { return 0 }

@@ -16,6 +16,7 @@ private let machine = ConfigurationFiles(
     }
   },
   kind: { $0.utf8.count % 7 == 0 ? .other : .missing },
+  obstacle: { $0.utf8.count % 11 == 0 ? .notAFolder($0) : nil },
   resolved: { $0 },
   volume: { _ in .init(total: 64 << 30, free: 8 << 30) },
   credentialsDirectory: "/run/credentials/forebay.service")

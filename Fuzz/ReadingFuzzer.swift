@@ -38,7 +38,7 @@ public func fuzzReading(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
         origin: Origin(source: "s", topic: topic), payload: payload, qos: .atMostOnce, received: now))
     core.process(LogBlock(log: log, first: Offset(0), group: group), now: now)
     core.close(now)
-    guard let seal = try? core.takeSeal() else { fatalError("a seal must come") }
+    guard let seal = try? core.nextSeal() else { fatalError("a seal must come") }
     require(seal.decoded + seal.rejected + seal.unmatched == 1, "one message, one fate")
     require(seal.batches.count == Int(seal.decoded), "one reading, one batch")
     for rejection in seal.rejections { require(rejection.payload == payload, "the payload is kept") }

@@ -227,8 +227,8 @@ package struct PipelineCore: Sendable {
   /// Everything decided up to the end of the last closed batch, or up to the read position where no
   /// batch is open; nil where there is nothing to store. Batches are compressed here.
   ///
-  /// An error leaves everything as it was, for the next try.
-  package mutating func takeSeal() throws(CompressionError) -> Seal? {
+  /// Changes nothing: until ``sealed(_:)`` says that it is stored, the next call gives it again.
+  package func nextSeal() throws(CompressionError) -> Seal? {
     var next = state
     next.log = log
     next.checkpoint = checkpoint
@@ -237,16 +237,19 @@ package struct PipelineCore: Sendable {
       next.possibleDuplicateUntil = nil
     }
     guard next != state || !batches.isEmpty || !refusedAgain.isEmpty else { return nil }
-    let result = Seal(
+    return Seal(
       batches: batches, rejections: decided.rejections, unmatched: decided.unmatched,
       decoded: decided.decoded, rejected: Int64(decided.rejections.count), damaged: decided.damaged,
       produced: decided.decoded, requeued: decided.requeued,
       resolvedDeadLetters: decided.resolved, refusedAgain: refusedAgain, state: next)
-    state = next
+  }
+
+  /// The seal that ``nextSeal()`` gave, since when no record was processed, is stored.
+  package mutating func sealed(_ seal: Seal) {
+    state = seal.state
     closed = []
     decided = Tally()
     refusedAgain = []
-    return result
   }
 
   /// Gives the closed batches their identities, digests and compressed bodies.

@@ -6,6 +6,8 @@ package struct Audit: Sendable, Hashable {
   package struct Entry: Sendable, Hashable {
     package var pipeline: String
     package var active: Bool
+    /// Where its batches go.
+    package var uplink: String
     package var ledger: Ledger
   }
 
@@ -38,10 +40,10 @@ package struct Audit: Sendable, Hashable {
           let overtaken = rows.contains { $0.active && $0.log == end.log && $0.checkpoint < start }
           for index in rows.indices where rows[index].active {
             let row = rows[index]
-            entries[index].ledger.received =
-              row.receivedBefore + (row.log == end.log ? end.received - row.receivedAt : 0)
-            entries[index].ledger.waiting =
-              row.log == end.log ? try log.waiting(from: row.checkpoint) : 0
+            guard row.log == end.log else { continue }
+            entries[index].ledger.received = row.received(at: end.received)
+            let beyond = try row.until.map { offset throws(SpoolError) in try log.waiting(from: offset) }
+            entries[index].ledger.waiting = try log.waiting(from: row.checkpoint) - (beyond ?? 0)
           }
           return (audit: Audit(entries: entries, faults: faults), overtaken: overtaken)
         }
@@ -71,7 +73,7 @@ package struct Audit: Sendable, Hashable {
     ledger.deadLetters =
       try connection.integer(
         "SELECT count(*) FROM dead_letter WHERE pipeline = ?", .text(row.name)) ?? 0
-    return Entry(pipeline: row.name, active: row.active, ledger: ledger)
+    return Entry(pipeline: row.name, active: row.active, uplink: row.uplink, ledger: ledger)
   }
 
   private static func faults(in connection: Connection) throws(SpoolError) -> [StateStore.Fault] {

@@ -5,7 +5,7 @@ package struct Ballast: Sendable {
   private let path: String
   private let bytes: Int64
 
-  package init(directory: String, bytes: Int64 = 4 << 20) {
+  package init(directory: String, bytes: Int64 = 8 << 20) {
     path = directory + "/ballast"
     self.bytes = bytes
   }

@@ -11,16 +11,15 @@ extension StateStore {
   /// another, this is a clone, a moved card or a restored backup: new epochs and new client ids are
   /// drawn before anything is sealed, so that no identity and no session is ever used twice. Batches
   /// that were sealed before keep theirs.
+  /// - Returns: why it was taken for another one; nil when it is where it was.
   func bind(
-    to machine: Machine, file: String, end: LogStore.End, wall: Int64, random: () -> UInt64,
-    findings: inout [String]
-  ) throws(SpoolError) {
-    let moved: String? = try write { connection throws(SpoolError) in
+    to machine: Machine, file: String, end: LogStore.End, wall: Int64, random: () -> UInt64
+  ) throws(SpoolError) -> String? {
+    try write { connection throws(SpoolError) in
       let row = try connection.statement("SELECT machine, file FROM instance")
       defer { row.reset() }
       guard try row.step() else {
-        try connection.run(
-          "INSERT INTO instance VALUES(?, ?, '')", .text(machine.id), .text(file))
+        try connection.run("INSERT INTO instance VALUES(?, ?)", .text(machine.id), .text(file))
         return nil
       }
       let reason: String
@@ -32,50 +31,57 @@ extension StateStore {
         return nil
       }
       row.reset()
-      for var pipeline in try PipelineRow.all(in: connection) {
-        pipeline.restartChain(gateway: pipeline.gateway, epoch: Epoch(random: random()))
-        pipeline.uncertainUntil = end.next
-        try pipeline.save(in: connection)
-      }
+      try StateStore.restartChains(end: end, random: random, in: connection)
       try connection.run("DELETE FROM session")
       try connection.run("UPDATE instance SET machine = ?, file = ?", .text(machine.id), .text(file))
       try StateStore.book(
         Fault(wall: wall, kind: "moved", detail: reason, messages: 0), in: connection)
       return reason
     }
-    if let moved {
-      findings.append("\(moved): new epochs and new client ids were drawn")
+  }
+
+  /// Compares the state with marks that were mirrored from it: it can never lie behind them, for they
+  /// are taken from what is committed. Where it does (an older copy written over it, a disk that lost
+  /// what it had confirmed), sequences have been used that it knows nothing of: new epochs are drawn.
+  /// - Returns: what was found; nil when nothing is wrong.
+  func compare(
+    with marks: [String: Mirror.Marks], end: LogStore.End, wall: Int64, random: () -> UInt64
+  ) throws(SpoolError) -> String? {
+    try write { connection throws(SpoolError) in
+      var behind: [String] = []
+      for row in try PipelineRow.all(in: connection) where row.active && row.log == end.log {
+        guard let mark = marks[row.name] else { continue }
+        let lost = mark.epoch == row.epoch.rawValue && mark.sequence > row.sequence
+        if lost || mark.checkpoint > row.checkpoint.rawValue { behind.append(row.name) }
+      }
+      guard !behind.isEmpty else { return nil }
+      let reason =
+        "state.db is older than the marks that were mirrored from it (\(behind.joined(separator: ", ")))"
+      try StateStore.restartChains(end: end, random: random, in: connection)
+      try StateStore.book(
+        Fault(wall: wall, kind: "state-rolled-back", detail: reason, messages: 0), in: connection)
+      return reason
     }
   }
 
-  /// Books checkpoints that lie beyond the end of their log, which a log restored from a backup, or a
-  /// disk that lied about a sync, leaves behind.
-  /// - Returns: the offset at which the log has to go on, when it has to be raised.
-  func reconcile(with end: LogStore.End, wall: Int64) throws(SpoolError) -> Offset? {
-    try write { connection throws(SpoolError) in
-      var raised: Offset?
-      for var pipeline in try PipelineRow.all(in: connection)
-      where pipeline.active && pipeline.log == end.log && pipeline.checkpoint > end.next {
-        let missing = pipeline.checkpoint - end.next
-        // The messages were received, read and delivered; only the log's counter has lost them.
-        pipeline.receivedBefore += missing
-        try pipeline.save(in: connection)
-        try StateStore.book(
-          Fault(
-            wall: wall, kind: "checkpoint-beyond-log",
-            detail: "pipeline \(pipeline.name) had read up to \(pipeline.checkpoint), the log ends at "
-              + "\(end.next)", messages: missing), in: connection)
-        raised = max(raised ?? pipeline.checkpoint, pipeline.checkpoint)
+  private static func restartChains(
+    end: LogStore.End, random: () -> UInt64, in connection: Connection
+  ) throws(SpoolError) {
+    for var pipeline in try PipelineRow.all(in: connection) {
+      pipeline.restartChain(gateway: pipeline.gateway, epoch: Epoch(random: random()))
+      pipeline.uncertainUntil = end.next
+      try pipeline.save(in: connection)
+    }
+  }
+
+  /// The furthest that pipelines have read of a log: where it cannot end before.
+  func furthestCheckpoint(in log: LogID) throws(SpoolError) -> Offset? {
+    try read { connection throws(SpoolError) in
+      var furthest: Offset?
+      for row in try PipelineRow.all(in: connection) where row.active && row.log == log {
+        furthest = max(furthest ?? row.checkpoint, row.checkpoint)
       }
-      guard let raised else { return nil }
-      // Pipelines that had read less than the furthest one meet the lost messages as a gap, which they
-      // book as damaged; their own book has to have received them as well.
-      for var pipeline in try PipelineRow.all(in: connection)
-      where pipeline.active && pipeline.log == end.log && pipeline.checkpoint < raised {
-        pipeline.receivedBefore += raised - max(pipeline.checkpoint, end.next)
-        try pipeline.save(in: connection)
-      }
-      return raised
+      return furthest
     }
   }
 }

@@ -1,3 +1,4 @@
+internal import Compression
 internal import Telemetry
 
 // The body of a block, before compression (codec 1; all integers are LEB128 varints unless said
@@ -13,7 +14,9 @@ internal import Telemetry
 //
 // Codec 1 is this under zstd level 1; codec 0 is this as it is (where compression gains nothing).
 // The origins stand in a column of their own, uncompressed, so that a reader can skip a block
-// without touching its body: count, then per origin source and topic, each with its length.
+// without touching its body: count, then per origin source and topic, each with its length; at the end
+// the CRC-32 (4 bytes, little endian) over the block's first offset and count (8 bytes each, little
+// endian) and the bytes before, for a block that is passed by is not checked otherwise.
 
 /// The bytes of a block's body or of its origins break the format.
 struct BlockFormatError: Error, CustomStringConvertible {
@@ -21,17 +24,36 @@ struct BlockFormatError: Error, CustomStringConvertible {
 }
 
 enum BlockCodec {
-  static func encodeOrigins(_ origins: [Origin]) -> [UInt8] {
+  static func encodeOrigins(_ origins: [Origin], first: Int64, count: Int64) -> [UInt8] {
     var out = ByteWriter()
     out.varint(UInt64(origins.count))
     for origin in origins {
       out.string(origin.source)
       out.string(origin.topic)
     }
-    return out.bytes
+    return out.bytes + littleEndian(checksum(out.bytes, first: first, count: count))
   }
 
-  static func decodeOrigins(_ bytes: [UInt8]) throws(BlockFormatError) -> [Origin] {
+  private static func checksum(_ origins: [UInt8], first: Int64, count: Int64) -> UInt32 {
+    crc32(littleEndian(first) + littleEndian(count) + origins)
+  }
+
+  private static func littleEndian(_ value: some FixedWidthInteger) -> [UInt8] {
+    withUnsafeBytes(of: value.littleEndian) { Array($0) }
+  }
+
+  static func decodeOrigins(
+    _ column: [UInt8], first: Int64, count: Int64
+  ) throws(BlockFormatError) -> [Origin] {
+    let bytes = Array(column.dropLast(4))
+    guard column.count >= 4,
+      Array(column.suffix(4)) == littleEndian(checksum(bytes, first: first, count: count))
+    else { throw BlockFormatError(description: "the checksum of its head does not fit") }
+    return try parseOrigins(bytes)
+  }
+
+  /// The origins without their checksum.
+  static func parseOrigins(_ bytes: [UInt8]) throws(BlockFormatError) -> [Origin] {
     var reader = ByteReader(bytes)
     let count = try reader.count(atMost: bytes.count)
     var origins: [Origin] = []
@@ -231,6 +253,12 @@ struct ByteReader {
   mutating func blob() throws(BlockFormatError) -> [UInt8] {
     let count = try count(atMost: bytes.count)
     return Array(bytes[try range(count)])
+  }
+
+  /// Passes over a text and says whether it is made of these bytes.
+  mutating func text(equals text: [UInt8]) throws(BlockFormatError) -> Bool {
+    let count = try count(atMost: bytes.count)
+    return bytes[try range(count)].elementsEqual(text)
   }
 
   mutating func string() throws(BlockFormatError) -> String {

@@ -85,8 +85,11 @@ extension StateStore {
   package func discardDeadLetters(_ filter: DeadLetterFilter) throws(SpoolError) -> Int {
     let clause = filter.clause
     return try write { connection throws(SpoolError) in
-      // Those on their way through the pipeline are left: they are about to become readings.
-      let sql = "requested = 0 AND \(clause.sql)"
+      // Those on their way through the pipeline are left: they are about to become readings. Where the
+      // pipeline is gone they are on no way.
+      let sql = """
+        (requested = 0 OR pipeline IN (SELECT p.name FROM pipeline p WHERE p.active = 0)) AND \(clause.sql)
+        """
       try connection.runAll(
         """
         UPDATE pipeline SET discarded = discarded +
@@ -98,9 +101,10 @@ extension StateStore {
     }
   }
 
-  /// The next dead letters of a pipeline that are to be run again.
+  /// The next dead letters of a pipeline that are to be run again: as many as `limit`, and no more than
+  /// the one with which their payloads reach `bytes`.
   package func requestedDeadLetters(
-    pipeline: String, after id: Int64, limit: Int
+    pipeline: String, after id: Int64, limit: Int, bytes: Int
   ) throws(SpoolError) -> [DeadLetter] {
     try read { connection throws(SpoolError) in
       let row = try connection.statement(
@@ -111,7 +115,12 @@ extension StateStore {
       defer { row.reset() }
       try row.bind([.text(pipeline), .integer(id), .integer(limit)])
       var letters: [DeadLetter] = []
-      while try row.step() { letters.append(DeadLetterRow.stored(row).letter) }
+      var total = 0
+      while total < bytes, try row.step() {
+        let letter = DeadLetterRow.stored(row).letter
+        total += letter.rejection.payload.count
+        letters.append(letter)
+      }
       return letters
     }
   }

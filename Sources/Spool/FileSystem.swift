@@ -10,10 +10,11 @@ enum FileSystem {
 
   static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
-  /// Device and inode as one text; nil when there is no such file.
+  /// The file's inode number as text; nil when there is no such file. A copy has another one. The number
+  /// of the device is no part of it: it follows the order in which the kernel finds the disks.
   static func identity(_ path: String) -> String? {
     var info = stat()
-    return stat(path, &info) == 0 ? "\(info.st_dev):\(info.st_ino)" : nil
+    return stat(path, &info) == 0 ? String(info.st_ino) : nil
   }
 
   /// Bytes that an unprivileged process may still write on the file system of `path`.

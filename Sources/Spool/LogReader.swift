@@ -75,14 +75,14 @@ package final class LogReader {
     try header.bind([.integer(first.rawValue)])
     guard try header.step() else { return nil }
     let count = header.integer(0)
-    let end = Offset(first.rawValue + count)
     let origins: [Origin]
     do throws(BlockFormatError) {
-      origins = try BlockCodec.decodeOrigins(header.blob(1))
+      origins = try BlockCodec.decodeOrigins(header.blob(1), first: first.rawValue, count: count)
+      guard LogStore.offsets.contains(count) else { throw BlockFormatError(description: "\(count) messages") }
     } catch {
-      return .unreadable(
-        first: offset, end: end, reason: "block \(first): \(error)")
+      return try unreadable(offset, block: first, "\(error)")
     }
+    let end = first + Int(count)
     guard origins.contains(where: interested) else {
       return .uninteresting(first: offset, end: end)
     }
@@ -95,12 +95,21 @@ package final class LogReader {
       cached = block
       return .block(block)
     } catch {
-      return .unreadable(
-        first: offset, end: end, reason: "block \(first): \(error)")
+      return try unreadable(offset, block: first, "\(error)")
     }
   }
 
-  /// The first offset of the block that holds `offset`, or else of the one after it.
+  /// A block that cannot be used ends where the next begins, whatever it says itself: offsets are dense.
+  private func unreadable(
+    _ offset: Offset, block: Offset, _ reason: String
+  ) throws(SpoolError) -> LogStretch {
+    let next = try connection.integer(
+      "SELECT first FROM block WHERE first > ? ORDER BY first LIMIT 1", .integer(block.rawValue))
+    let end = if let next { Offset(next) } else { try end().next }
+    return .unreadable(first: offset, end: max(end, offset + 1), reason: "block \(block): \(reason)")
+  }
+
+  /// The first offset of the block that holds `offset` by its own words, or else of the one after it.
   private func firstBlock(at offset: Offset) throws(SpoolError) -> Offset? {
     let holder = try connection.integer(
       """

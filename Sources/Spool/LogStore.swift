@@ -1,4 +1,5 @@
 internal import Compression
+internal import Failpoints
 package import Telemetry
 
 // log.db: the raw log. Only the intake writes it. Format version 1 (`user_version`).
@@ -18,13 +19,15 @@ package import Telemetry
 //                       the origins and the body as stored
 //           origins     the distinct (source, topic) pairs, so that readers skip without the body
 //           body
+//   session, in_doubt                                 what brokers may send again (InDoubt.swift)
 //
 // Invariants:
 //   1. A block and the counters it adds to are one transaction, fsynced before append returns.
 //   2. Blocks do not overlap; `next` is the end of the last block ever written, also after retention
 //      has deleted it. A gap between two blocks is a booked fault, never an accident.
 //   3. Packet identifiers of QoS 1 messages stand in the body: the in-doubt set of a session is
-//      derived from the last blocks, which retention therefore keeps.
+//      derived from the last blocks, which retention therefore keeps, or moves to `in_doubt` what
+//      it deletes of them.
 //   4. A block that fails its checksum is never half used: its messages are booked as damaged.
 
 /// The writer of the raw log.
@@ -49,6 +52,8 @@ package final class LogStore: Sendable {
   package let path: String
   package let id: LogID
   private let writer: Locked<Writer>
+  /// By source, an offset that its in-doubt set does not reach behind (InDoubt.swift).
+  let inDoubtStart = Locked<[String: Int64]>([:])
 
   /// Opens the log, or begins one.
   /// - Parameters:
@@ -103,6 +108,7 @@ package final class LogStore: Sendable {
       }
     }
     try Schema.verify(connection, application: applicationID, version: formatVersion)
+    try connection.execute(InDoubtTail.schema)
     return connection
   }
 
@@ -130,7 +136,6 @@ package final class LogStore: Sendable {
     guard let first = group.entries.first, let last = group.entries.last else {
       return (try end().next, 0)
     }
-    let origins = BlockCodec.encodeOrigins(group.origins)
     let raw = BlockCodec.encodeBody(group)
     return try writer.withLock { writer throws(SpoolError) in
       guard let connection = writer.connection else {
@@ -143,11 +148,9 @@ package final class LogStore: Sendable {
         if let compressed, compressed.count < raw.count { (.zstd, compressed) } else { (.none, raw) }
       do throws(SpoolError) {
         return try connection.transaction(.immediate) { () throws(SpoolError) in
-          guard let next = try connection.integer("SELECT next FROM log") else {
-            throw SpoolError(
-              kind: .damaged, operation: "append to", path: path,
-              cause: "the row that names the log is missing", hint: nil)
-          }
+          let next = try LogStore.end(of: connection, id: id).next.rawValue
+          let origins = BlockCodec.encodeOrigins(
+            group.origins, first: next, count: Int64(group.count))
           var row = BlockRow(
             first: next, count: Int64(group.count), bytes: Int64(group.payloads.count),
             boot: group.boot, monotonic: first.monotonic, wall: first.wall, quality: first.quality,
@@ -159,6 +162,7 @@ package final class LogStore: Sendable {
           try connection.run(
             "UPDATE log SET received = received + ?, received_bytes = received_bytes + ?, next = ?",
             .integer(row.count), .integer(row.bytes), .integer(next + row.count))
+          Failpoints.appended()
           return (Offset(next), stored.body.count + origins.count)
         }
       } catch {
@@ -177,9 +181,9 @@ package final class LogStore: Sendable {
       let connection = try LogStore.open(path, birth: nil)
       do throws(SpoolError) {
         // An fsync that failed once may have left pages marked clean that never reached the disk;
-        // writing them again through a checkpoint is the only way to know.
-        let busy = try connection.integer("PRAGMA wal_checkpoint(TRUNCATE)")
-        if busy != 0 { _ = try connection.integer("PRAGMA wal_checkpoint(PASSIVE)") }
+        // writing them again through a checkpoint is the only way to know. A full disk leaves the
+        // write-ahead log as it is, which holds everything too.
+        do throws(SpoolError) { try connection.truncateLog() } catch  where error.kind == .full {}
         if let last = try BlockRow.last(in: connection) { try last.verify(path: path) }
       } catch {
         connection.close()
@@ -196,13 +200,19 @@ package final class LogStore: Sendable {
   static func end(of connection: Connection, id: LogID) throws(SpoolError) -> End {
     let statement = try connection.statement("SELECT next, received FROM log")
     defer { statement.reset() }
-    guard try statement.step() else {
+    guard try statement.step(), offsets.contains(statement.integer(0)),
+      offsets.contains(statement.integer(1))
+    else {
       throw SpoolError(
         kind: .damaged, operation: "read", path: connection.path,
-        cause: "the row that names the log is missing", hint: nil)
+        cause: "the row that names the log is missing or makes no sense",
+        hint: SpoolError.Kind.damaged.hint)
     }
     return End(log: id, next: Offset(statement.integer(0)), received: statement.integer(1))
   }
+
+  /// What an offset or a number of messages can be: a million a second for a hundred thousand years.
+  static let offsets: Range<Int64> = 0..<1 << 62
 
   /// Messages in blocks at or beyond an offset, counted from the rows.
   package func waiting(from offset: Offset) throws(SpoolError) -> Int64 {
@@ -212,11 +222,22 @@ package final class LogStore: Sendable {
   }
 
   /// Makes the next message's offset at least `offset`, for a log that has lost its end (see
-  /// ``Spool``): offsets that pipelines have passed are never used again.
-  package func raiseNext(to offset: Offset) throws(SpoolError) {
+  /// ``Spool``): offsets that pipelines have passed are never used again. The messages that stood there
+  /// had been received, and are counted so: where a pipeline has not read them, it meets a gap.
+  /// - Returns: how many offsets were passed over.
+  func raise(to offset: Offset) throws(SpoolError) -> Int64 {
     try withConnection { connection, _ throws(SpoolError) in
-      try connection.run("UPDATE log SET next = max(next, ?)", .integer(offset.rawValue))
+      let missing = offset - (try LogStore.end(of: connection, id: id).next)
+      guard missing > 0 else { return 0 }
+      try connection.run(
+        "UPDATE log SET next = next + ?1, received = received + ?1", .integer(missing))
+      return missing
     }
+  }
+
+  /// Gives the space of the write-ahead log back, as far as readers permit.
+  package func truncateLog() throws(SpoolError) {
+    try withConnection { connection, _ throws(SpoolError) in try connection.truncateLog() }
   }
 
   /// Bytes in use, and those of the write-ahead log beside it.
@@ -232,7 +253,8 @@ package final class LogStore: Sendable {
   ///   - now: wall nanoseconds; blocks are kept while they are younger than `keepAge`.
   ///   - keepBytes: bytes above which passed blocks go whatever their age; 0 when space is short.
   ///   - inDoubt: the last messages, which are kept whatever their age, because the in-doubt set of a
-  ///     broker session is read from them; but no more of them than `inDoubtBytes`.
+  ///     broker session is read from them; but no more of them than `inDoubtBytes`. Of older ones their
+  ///     digests are kept where they are in doubt.
   /// - Returns: how many were deleted.
   package func retain(
     passed: Offset, now: Int64, keepAge: Int64, keepBytes: Int64, inDoubt: Int64,
@@ -265,6 +287,7 @@ package final class LogStore: Sendable {
       }
       guard let last else { return 0 }
       try connection.transaction(.immediate) { () throws(SpoolError) in
+        try keepInDoubt(upThrough: last, in: connection)
         try connection.run("DELETE FROM block WHERE first <= ?", .integer(last))
       }
       try connection.run("PRAGMA incremental_vacuum(1024)")
@@ -277,7 +300,9 @@ package final class LogStore: Sendable {
     from offset: Int64, bytes: Int64, in connection: Connection
   ) throws(SpoolError) -> Int64? {
     let rows = try connection.statement(
-      "SELECT first, count, length(body) FROM block ORDER BY first DESC")
+      """
+      SELECT first, count, length(body) FROM block ORDER BY first DESC LIMIT \(InDoubtTail.blocksLeft)
+      """)
     defer { rows.reset() }
     var first: Int64?
     var total: Int64 = 0

@@ -1,26 +1,39 @@
 internal import FoundationEssentials
-package import Telemetry
+internal import Telemetry
 
-/// The marks that survive the loss of state.db: a small file beside it, replaced by atomic rename.
+/// The marks that survive the loss of state.db or of the log's end: a small file beside them, replaced
+/// by atomic rename.
 ///
 /// It is always a little old, which is safe: a mark that lags marks more batches as possible
 /// duplicates, never fewer.
-package struct Mirror: Sendable, Hashable, Codable {
-  package struct Marks: Sendable, Hashable, Codable {
-    package var checkpoint: Int64
+struct Mirror: Sendable, Hashable, Codable {
+  struct Marks: Sendable, Hashable, Codable {
+    var checkpoint: Int64
     /// The first offset that is not known to be delivered.
-    package var delivered: Int64
+    var delivered: Int64
+    var epoch: String
+    /// The sequence that the next batch gets.
+    var sequence: Int64
   }
 
-  package var machine: String
-  package var log: String
-  package var pipelines: [String: Marks]
+  var machine: String
+  var log: String
+  /// The end of the log, and how many messages it had received.
+  var next: Int64
+  var received: Int64
+  var pipelines: [String: Marks]
   /// Client ids by source: a rebuilt state resumes its broker sessions.
-  package var clients: [String: String]
+  var clients: [String: String]
 
+  /// Nil where there is none, or none that makes sense.
   static func read(_ path: String) -> Mirror? {
-    guard let bytes = try? FileSystem.read(path) else { return nil }
-    return try? JSONDecoder().decode(Mirror.self, from: Data(bytes))
+    guard let bytes = try? FileSystem.read(path),
+      let mirror = try? JSONDecoder().decode(Mirror.self, from: Data(bytes))
+    else { return nil }
+    let numbers =
+      [mirror.next, mirror.received]
+      + mirror.pipelines.values.flatMap { [$0.checkpoint, $0.delivered, $0.sequence] }
+    return numbers.allSatisfy(LogStore.offsets.contains) ? mirror : nil
   }
 
   func write(_ path: String) throws(SpoolError) {
@@ -36,5 +49,5 @@ package struct Mirror: Sendable, Hashable, Codable {
     try FileSystem.replace(path, with: Array(data))
   }
 
-  package var delivered: [String: Offset] { pipelines.mapValues { Offset($0.delivered) } }
+  var delivered: [String: Offset] { pipelines.mapValues { Offset($0.delivered) } }
 }

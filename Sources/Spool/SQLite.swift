@@ -72,16 +72,19 @@ final class Connection {
     handle = opened
     self.path = path
     sqlite3_extended_result_codes(opened, 1)
-    sqlite3_busy_timeout(opened, 10_000)
+    sqlite3_busy_timeout(opened, Connection.patience)
     do throws(SpoolError) {
-      if create {
-        // Takes effect only before the first table is made.
+      if create, try integer("PRAGMA page_count") == 0 {
+        // Takes effect only before the first table is made, and would write even where it has none: a
+        // full disk must not keep a database from being opened.
         try execute("PRAGMA auto_vacuum = INCREMENTAL")
       }
       try execute("PRAGMA journal_mode = WAL")
       try execute("PRAGMA foreign_keys = OFF")
       try execute("PRAGMA temp_store = MEMORY")
-      try execute("PRAGMA journal_size_limit = 67108864")
+      // What a checkpoint has emptied goes back to the file system, down to the size at which the next
+      // one begins anyway (1000 pages): a burst must not count against the cap for ever.
+      try execute("PRAGMA journal_size_limit = 4194304")
       switch access {
       case .readOnly:
         try execute("PRAGMA query_only = ON")
@@ -174,6 +177,15 @@ final class Connection {
     while try statement.step() {}
   }
 
+  /// Writes the row that a statement over all columns of the same table, of another database, stands on.
+  func insert(_ row: Statement, into table: String) throws(SpoolError) {
+    let places = Array(repeating: "?", count: Int(row.columns)).joined(separator: ",")
+    let statement = try statement("INSERT OR REPLACE INTO \(table) VALUES(\(places))")
+    defer { statement.reset() }
+    try statement.bind((0..<row.columns).map { row.value($0) })
+    _ = try statement.step()
+  }
+
   /// Rows that the last statement changed.
   var changes: Int { Int(sqlite3_changes64(handle)) }
   var lastInsertedRow: Int64 { sqlite3_last_insert_rowid(handle) }
@@ -201,6 +213,17 @@ final class Connection {
       throw error
     }
   }
+
+  /// Moves what the write-ahead log holds into the database and gives its space back, as far as readers
+  /// permit now: nobody else waits for them meanwhile.
+  func truncateLog() throws(SpoolError) {
+    sqlite3_busy_timeout(handle, 20)
+    defer { sqlite3_busy_timeout(handle, Connection.patience) }
+    _ = try integer("PRAGMA wal_checkpoint(TRUNCATE)")
+  }
+
+  /// Milliseconds for which a lock of another connection is waited for.
+  private static let patience: Int32 = 10_000
 
   /// Bytes in pages that hold something.
   func usedBytes() throws(SpoolError) -> Int64 {
@@ -273,6 +296,19 @@ final class Statement {
       let error = connection.failure(sql.operationName, code)
       sqlite3_reset(handle)
       throw error
+    }
+  }
+
+  /// How many columns a row has.
+  var columns: Int32 { sqlite3_column_count(handle) }
+
+  /// A column of the row as it is stored.
+  func value(_ column: Int32) -> SQLValue {
+    switch sqlite3_column_type(handle, column) {
+    case SQLITE_NULL: .null
+    case SQLITE_INTEGER: .integer(integer(column))
+    case SQLITE_BLOB: .blob(blob(column))
+    default: .text(text(column))
     }
   }
 

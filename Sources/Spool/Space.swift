@@ -27,14 +27,16 @@ package struct SpaceGauge: Sendable, Hashable {
   package mutating func update(used: Int64, free: Int64) {
     if parked == nil {
       if used >= stop {
-        parked = "the spool holds \(used) of \(maximum) bytes"
+        parked = "the spool holds \(mebibytes(used)) of \(mebibytes(maximum))"
       } else if free < minimumFree {
-        parked = "the disk has \(free) bytes free, \(minimumFree) are to be kept"
+        parked = "the disk has \(mebibytes(free)) free, \(mebibytes(minimumFree)) are to be kept"
       }
     } else if used < resume, free >= resumeFree {
       parked = nil
     }
   }
+
+  private func mebibytes(_ bytes: Int64) -> String { "\(bytes >> 20) MiB" }
 
   /// Whether a seal fits.
   package func maySeal(used: Int64, free: Int64) -> Bool {

@@ -6,10 +6,11 @@ package import Telemetry
 //
 //   log.db            the raw log (LogStore.swift)
 //   state.db          checkpoints, outbox, dead letters, ledger (StateSchema.swift)
-//   mirror.json       the marks that survive the loss of state.db (Mirror.swift)
+//   mirror.json       the marks that survive the loss of state.db or of the log's end (Mirror.swift)
 //   lock              held by the daemon while it runs (flock)
 //   ballast           space that is given back when the disk is full, so that deleting still works
 //   quarantine/       damaged files, whole, with the reason beside them
+//   *.damaged, *.new  a database that is being rebuilt (Damage.swift)
 
 /// Who and where this gateway is, for the binding of the state to the machine.
 package struct Machine: Sendable, Hashable {
@@ -28,8 +29,12 @@ package final class Spool: Sendable {
   package let ballast: Ballast
   private let machine: Machine
   private let lock: Int32
+  private let damage: Damage
   /// The marks as they stood when the spool was opened.
-  private let mirrored: Mirror?
+  private let opened: Mirror?
+  /// As it was last written.
+  private let written = Mutex<Mirror?>(nil)
+  private let onDamage = Mutex<(@Sendable (String) -> Void)?>(nil)
   /// What was found and done at opening, for the log and for alarms.
   package let findings: [String]
 
@@ -39,18 +44,32 @@ package final class Spool: Sendable {
 
   /// Opens the spool, or begins one.
   ///
-  /// A damaged database is set aside whole; what can be read of a log is carried over, and a lost
-  /// state begins again at the mirrored marks. So this succeeds on any content; it throws for a full
-  /// or failing disk, missing permissions, a file of a newer version, and when another daemon runs.
+  /// A damaged database is set aside whole and rebuilt from what can be read of it. So this succeeds on
+  /// any content; it throws for a failing disk, one that stays full though the ballast is given up,
+  /// missing permissions, a file of a newer version, and when another daemon runs.
   /// - Parameter random: draws epochs and log ids.
   package static func open(
     _ settings: SpoolSettings, machine: Machine, now: Moment, random: () -> UInt64
   ) throws(SpoolError) -> Spool {
     let directory = settings.directory
     try FileSystem.makeDirectory(directory)
-    let lock = try takeLock(directory + "/lock")
+    let ballast = Ballast(directory: directory)
+    let lock: Int32
     do throws(SpoolError) {
-      return try Spool(settings, machine: machine, now: now, lock: lock, random: random)
+      lock = try takeLock(directory + "/lock")
+    } catch  where error.kind == .full {
+      ballast.release()
+      lock = try takeLock(directory + "/lock")
+    }
+    do throws(SpoolError) {
+      do throws(SpoolError) {
+        return try Spool(settings, machine: machine, now: now, lock: lock, random: random)
+      } catch  where error.kind == .full || error.kind == .io {
+        // SQLite needs room beside a database to open it, and reports some of its want of room as an
+        // input/output error.
+        ballast.release()
+        return try Spool(settings, machine: machine, now: now, lock: lock, random: random)
+      }
     } catch {
       Glibc.close(lock)
       throw error
@@ -61,52 +80,47 @@ package final class Spool: Sendable {
     _ settings: SpoolSettings, machine: Machine, now: Moment, lock: Int32, random: () -> UInt64
   ) throws(SpoolError) {
     let directory = settings.directory
-    let salvage = Salvage(directory: directory, wall: now.wall)
-    var findings: [String] = []
+    let damage = Damage(directory: directory)
     let mirrored = Mirror.read(Spool.mirrorPath(directory))
+    var findings: [String] = []
+    let state = try Spool.openState(damage, mirrored: mirrored, wall: now.wall, findings: &findings)
+    let log = try Spool.openLog(
+      damage, mirrored: mirrored, state: state, wall: now.wall, random: random, findings: &findings)
 
-    let statePath = Spool.statePath(directory)
-    let state: StateStore
-    do throws(SpoolError) {
-      state = try StateStore(path: statePath)
-    } catch  where error.kind == .damaged {
-      let place = try salvage.setAside(statePath, reason: error)
-      findings.append("state.db was damaged and lies in \(place); it begins again at the mirrored marks")
-      state = try StateStore(path: statePath)
+    if let mirrored, mirrored.log == log.id.rawValue {
+      let missing = try log.raise(to: Offset(mirrored.next))
+      if missing > 0 {
+        findings.append("log.db had lost its end: \(missing) messages; it goes on at offset \(mirrored.next)")
+      }
     }
-
-    let logPath = Spool.logPath(directory)
-    let floor = max(
-      try state.highestCheckpoint(), Offset(mirrored?.pipelines.values.map(\.checkpoint).max() ?? 0))
-    let birth = (id: LogID(rawValue: Epoch(random: random()).rawValue), next: floor)
-    let log: LogStore
-    do throws(SpoolError) {
-      log = try LogStore(path: logPath, birth: birth)
-    } catch  where error.kind == .damaged {
-      let place = try salvage.setAside(logPath, reason: error)
-      let rescued = try salvage.copyLog(from: place, to: logPath)
-      findings.append(
-        "log.db was damaged and lies in \(place); "
-          + (rescued.map { "\($0.messages) messages in \($0.blocks) blocks were saved from it" }
-            ?? "nothing of it could be read"))
-      log = try LogStore(path: logPath, birth: birth)
+    if let furthest = try state.furthestCheckpoint(in: log.id) {
+      let missing = try log.raise(to: furthest)
+      if missing > 0 {
+        findings.append("log.db ended before a checkpoint; the log goes on at offset \(furthest)")
+      }
     }
-
-    try state.bind(
-      to: machine, file: FileSystem.identity(statePath) ?? "", end: try log.end(), wall: now.wall,
-      random: random, findings: &findings)
-    if let raised = try state.reconcile(with: try log.end(), wall: now.wall) {
-      try log.raiseNext(to: raised)
-      findings.append("log.db ended before a checkpoint; the log goes on at offset \(raised)")
+    let end = try log.end()
+    let moved = try state.bind(
+      to: machine, file: FileSystem.identity(Spool.statePath(directory)) ?? "", end: end, wall: now.wall,
+      random: random)
+    if let moved {
+      findings.append("\(moved): new epochs and new client ids were drawn")
+    } else if let mirrored, mirrored.log == log.id.rawValue {
+      if let older = try state.compare(
+        with: mirrored.pipelines, end: end, wall: now.wall, random: random)
+      {
+        findings.append("\(older): new epochs were drawn")
+      }
     }
-    if let mirrored, mirrored.machine == machine.id {
+    if let mirrored, mirrored.machine == machine.id, moved == nil {
       for (source, client) in mirrored.clients { try state.adopt(clientID: client, source: source) }
     }
 
     self.settings = settings
     self.machine = machine
     self.lock = lock
-    self.mirrored = mirrored?.log == log.id.rawValue ? mirrored : nil
+    self.damage = damage
+    self.opened = mirrored?.log == log.id.rawValue ? mirrored : nil
     self.findings = findings
     self.log = log
     self.state = state
@@ -117,6 +131,73 @@ package final class Spool: Sendable {
       try? state.book(
         StateStore.Fault(wall: now.wall, kind: "opening", detail: finding, messages: 0))
     }
+  }
+
+  private static func openState(
+    _ damage: Damage, mirrored: Mirror?, wall: Int64, findings: inout [String]
+  ) throws(SpoolError) -> StateStore {
+    let path = damage.path(.state)
+    var note = damage.noted(.state)
+    if note == nil {
+      do throws(SpoolError) {
+        let state = try StateStore(path: path)
+        try state.verify()
+        return state
+      } catch  where error.kind == .damaged {
+        note = try damage.note(.state, reason: "\(error)", wall: wall)
+      }
+    }
+    if let note {
+      try damage.setAside(.state, note)
+      if !damage.isReplaced(.state, note) {
+        damage.beginRebuilding(.state)
+        let log = try? LogReader(path: damage.path(.log))
+        let start = log.flatMap { log in (try? log.start()).map { (log: log.log, start: $0) } }
+        let marks = mirrored.flatMap { $0.log == start?.log.rawValue ? $0.delivered : nil } ?? [:]
+        let outcome = try StateSalvage(place: note.place, logStart: start, marks: marks)
+          .rebuild(into: damage.rebuilt(.state))
+        try damage.replace(.state)
+        findings.append("state.db was damaged and lies in \(note.place); \(outcome.text)")
+      }
+      try damage.clear(.state)
+    }
+    return try StateStore(path: path)
+  }
+
+  private static func openLog(
+    _ damage: Damage, mirrored: Mirror?, state: StateStore, wall: Int64, random: () -> UInt64,
+    findings: inout [String]
+  ) throws(SpoolError) -> LogStore {
+    let path = damage.path(.log)
+    let known = try state.highestCheckpoint()
+    let floor = max(known, Offset(mirrored?.pipelines.values.map(\.checkpoint).max() ?? 0))
+    let birth = (id: LogID(rawValue: Epoch(random: random()).rawValue), next: floor)
+    var note = damage.noted(.log)
+    if note == nil {
+      do throws(SpoolError) {
+        return try LogStore(path: path, birth: birth)
+      } catch  where error.kind == .damaged {
+        note = try damage.note(.log, reason: "\(error)", wall: wall)
+      }
+    }
+    if let note {
+      try damage.setAside(.log, note)
+      if !damage.isReplaced(.log, note) {
+        damage.beginRebuilding(.log)
+        var estimate = try state.estimate()
+        if let mirrored {
+          let end = LogEstimate(
+            log: LogID(rawValue: mirrored.log), next: Offset(mirrored.next), received: mirrored.received)
+          estimate = estimate.map { $0.log == end.log ? end.reaching($0.next) : $0 } ?? end
+        }
+        let rescued = try LogSalvage(place: note.place, estimate: estimate)
+          .rebuild(into: damage.rebuilt(.log))
+        if rescued != nil { try damage.replace(.log) }
+        findings.append("log.db was damaged and lies in \(note.place); \(LogSalvage.text(rescued))")
+      }
+      try damage.clear(.log)
+    }
+    return try LogStore(path: path, birth: birth)
   }
 
   deinit {
@@ -139,27 +220,50 @@ package final class Spool: Sendable {
     return file
   }
 
-  /// See ``StateStore/register(_:gateway:log:delivered:wall:drawing:)``.
+  /// See ``StateStore/register(_:configuration:gateway:log:delivered:wall:drawing:)``.
   package func register(
-    _ registrations: [PipelineRegistration], gateway: String, wall: Int64, random: () -> UInt64
-  ) throws(SpoolError) -> [String: PipelineState] {
+    _ registrations: [PipelineRegistration], configuration: [UInt8], gateway: String, wall: Int64,
+    random: () -> UInt64
+  ) throws(SpoolError) -> StateStore.Registered {
     try state.register(
-      registrations, gateway: gateway, log: try reader(), delivered: mirrored?.delivered ?? [:],
-      wall: wall, drawing: { Epoch(random: random()) })
+      registrations, configuration: configuration, gateway: gateway, log: try reader(),
+      delivered: opened?.delivered ?? [:], wall: wall, drawing: { Epoch(random: random()) })
   }
 
   package func reader() throws(SpoolError) -> LogReader {
     try LogReader(path: Spool.logPath(settings.directory))
   }
 
-  /// Writes the marks to the mirror.
+  /// Writes the marks to the mirror, if they have changed.
   package func mirror() throws(SpoolError) {
-    let marks = try state.marks().mapValues {
-      Mirror.Marks(checkpoint: $0.checkpoint.rawValue, delivered: $0.delivered.rawValue)
+    let pipelines = try state.marks()
+    // After the marks: a log's end that lies before a checkpoint would be no end.
+    let end = try log.end()
+    let mirror = Mirror(
+      machine: machine.id, log: log.id.rawValue, next: end.next.rawValue, received: end.received,
+      pipelines: pipelines, clients: try state.clientIDs())
+    guard written.withLock({ $0 }) != mirror else { return }
+    try mirror.write(Spool.mirrorPath(settings.directory))
+    written.withLock { $0 = mirror }
+  }
+
+  /// Calls `body`, once, with a reason when a database turns out to be damaged while it is in use: the
+  /// spool has to be opened anew then, which rebuilds it.
+  package func onDamage(_ body: @escaping @Sendable (String) -> Void) {
+    onDamage.withLock { $0 = body }
+  }
+
+  /// Looks at an error of this spool: one that tells of damage is noted for the next opening.
+  package func examine(_ error: SpoolError, wall: Int64) {
+    guard error.kind == .damaged,
+      let database = Database.allCases.first(where: { damage.path($0) == error.path })
+    else { return }
+    guard (try? damage.note(database, reason: "\(error)", wall: wall)) != nil else { return }
+    let report = onDamage.withLock { body in
+      defer { body = nil }
+      return body
     }
-    try Mirror(
-      machine: machine.id, log: log.id.rawValue, pipelines: marks, clients: try state.clientIDs()
-    ).write(Spool.mirrorPath(settings.directory))
+    report?("\(error)")
   }
 
   /// Bytes that both databases use.
@@ -167,22 +271,50 @@ package final class Spool: Sendable {
     try log.usedBytes() + (try state.usedBytes())
   }
 
+  /// Bytes of a write-ahead log below which its space is not worth the writing anew.
+  private static let worthTruncating: Int64 = 1 << 20
+
   /// Deletes what the replay window no longer holds; more when space is short.
   /// - Returns: how many blocks went.
   @discardableResult
   package func retain(now: Moment) throws(SpoolError) -> Int {
-    guard let passed = try state.lowestCheckpoint() else { return 0 }
     let short = space.isShort
-    let deleted = try log.retain(
-      passed: passed, now: now.wall, keepAge: settings.keepAge,
-      keepBytes: short ? 0 : settings.keepBytes, inDoubt: settings.inDoubt,
-      inDoubtBytes: settings.maximumBytes / 16, limit: short ? 256 : 64)
     try state.shrink()
-    return deleted
+    if short {
+      for (path, truncate) in [(state.path, state.truncateLog), (log.path, log.truncateLog)]
+      where FileSystem.size(path + "-wal") > Spool.worthTruncating {
+        try truncate()
+      }
+    }
+    guard let passed = try state.lowestCheckpoint() else { return 0 }
+    return try log.retain(
+      passed: passed, now: now.wall, keepAge: settings.keepAge,
+      keepBytes: short ? 0 : settings.keepBytes, inDoubt: max(settings.inDoubt, InDoubtTail.messagesLeft),
+      inDoubtBytes: settings.maximumBytes / 16, limit: short ? 256 : 64)
   }
 
   package func close() {
     log.close()
     state.close()
+  }
+}
+
+extension StateSalvage.Outcome {
+  fileprivate var text: String {
+    switch self {
+    case .whole: "all of it could be read and goes on"
+    case .partly(let batches, let deadLetters):
+      "it begins again at the mirrored marks; \(batches) batches and \(deadLetters) dead letters were saved "
+        + "from it"
+    case .cut: "it begins again at the mirrored marks; the disk is full, and nothing was saved from it"
+    }
+  }
+}
+
+extension LogSalvage {
+  fileprivate static func text(_ rescued: Rescued?) -> String {
+    guard let rescued else { return "nothing of it could be read" }
+    return "\(rescued.messages) messages in \(rescued.blocks) blocks were saved from it"
+      + (rescued.wasCut ? ", until the disk was full" : "")
   }
 }

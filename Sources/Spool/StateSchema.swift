@@ -1,22 +1,28 @@
 // state.db: everything that pipelines and delivery know. Only they write it (and, between two of
 // their transactions, `forebay dead-letters`). Format version 1 (`user_version`).
 //
-//   instance     one row: machine (the machine id at the last start), file ("device:inode" of
-//                state.db at the last start), gateway. When one of them is another at a start, the
-//                state has been cloned, moved or restored: new epochs and new client ids are drawn
-//                before anything is sealed.
+//   instance     one row: machine (the machine id at the last start), file (the inode of state.db at
+//                the last start). When one of them is another at a start, the state has been cloned,
+//                moved or restored: new epochs and new client ids are drawn before anything is sealed.
 //   session      source, client_id: who we are to each broker; filters: what the broker last
 //                acknowledged as subscribed, as JSON
+//   configuration  digest (SHA-256, hexadecimal), text: the configurations that active pipelines run
+//                under. One that the newest has dropped finishes its backlog under its own, also after
+//                a restart.
 //   pipeline     one row per pipeline that ever ran:
 //                  active            0 once the configuration has dropped it and its backlog is sealed
+//                  configuration     the digest of the one that it runs under
 //                  uplink, version   those of the configuration that last ran
 //                  gateway, epoch, sequence (the next), digest (of the batch before)
-//                  log, checkpoint   how far it has read: the next offset, in which log
+//                  log, checkpoint   how far it has read: the next offset, in which log; log is empty
+//                                    for a row that holds only what was salvaged of a damaged state
+//                  until             where it ends, once the configuration has dropped it; else NULL
 //                  uncertain_until   batches that begin below this offset are possible duplicates
 //                  received_before, received_at   the book of received messages: what earlier logs
 //                                    brought, and the log's own counter when this log began for it;
 //                                    received = received_before + (log.received - received_at), and
 //                                    received_before alone once it is inactive
+//                  received_until    the log's counter at `until`, in place of the log's own
 //                  unmatched ... discarded   the counters of Telemetry/Ledger.swift
 //   outbox       sealed batches, oldest first by (position, line): the parts of a split batch keep
 //                their parent's position. A row goes when its batch is confirmed or set aside.
@@ -37,14 +43,16 @@ enum StateSchema {
   /// `steps[n]` leads from format n to n + 1.
   static let steps = [
     """
-    CREATE TABLE instance(machine TEXT NOT NULL, file TEXT NOT NULL, gateway TEXT NOT NULL) STRICT;
+    CREATE TABLE instance(machine TEXT NOT NULL, file TEXT NOT NULL) STRICT;
+    CREATE TABLE configuration(digest TEXT PRIMARY KEY, text BLOB NOT NULL) STRICT;
     CREATE TABLE session(
       source TEXT PRIMARY KEY, client_id TEXT NOT NULL, filters TEXT NOT NULL) STRICT;
     CREATE TABLE pipeline(
       name TEXT PRIMARY KEY, active INTEGER NOT NULL, uplink TEXT NOT NULL, version TEXT NOT NULL,
-      gateway TEXT NOT NULL, epoch TEXT NOT NULL, sequence INTEGER NOT NULL, digest BLOB NOT NULL,
-      log TEXT NOT NULL, checkpoint INTEGER NOT NULL, uncertain_until INTEGER NOT NULL,
-      received_before INTEGER NOT NULL, received_at INTEGER NOT NULL,
+      configuration TEXT NOT NULL, gateway TEXT NOT NULL, epoch TEXT NOT NULL, sequence INTEGER NOT NULL, digest BLOB NOT NULL,
+      log TEXT NOT NULL, checkpoint INTEGER NOT NULL, until INTEGER,
+      uncertain_until INTEGER NOT NULL, received_before INTEGER NOT NULL,
+      received_at INTEGER NOT NULL, received_until INTEGER NOT NULL DEFAULT 0,
       unmatched INTEGER NOT NULL DEFAULT 0, rejected INTEGER NOT NULL DEFAULT 0,
       decoded INTEGER NOT NULL DEFAULT 0, damaged INTEGER NOT NULL DEFAULT 0,
       produced INTEGER NOT NULL DEFAULT 0, requeued INTEGER NOT NULL DEFAULT 0,

@@ -1,3 +1,5 @@
+internal import Telemetry
+
 /// The writer of state.db (StateSchema.swift tells its format and invariants).
 package final class StateStore: Sendable {
   private struct Connections {
@@ -21,6 +23,16 @@ package final class StateStore: Sendable {
   }
 
   package static func exists(at path: String) -> Bool { FileSystem.exists(path) }
+
+  /// Reads what a daemon cannot run without.
+  func verify() throws(SpoolError) {
+    try read { connection throws(SpoolError) in
+      _ = try PipelineRow.all(in: connection)
+      _ = try connection.text("SELECT machine FROM instance")
+      _ = try connection.integer("SELECT id FROM outbox ORDER BY pipeline, position, line LIMIT 1")
+    }
+    _ = try clientIDs()
+  }
 
   private static func open(
     _ path: String, create: Bool
@@ -82,9 +94,17 @@ package final class StateStore: Sendable {
     try connections.withLock { connections throws(SpoolError) in
       guard connections.durable == nil else { return }
       let opened = try StateStore.open(path, create: false)
-      _ = try opened.durable.integer("PRAGMA wal_checkpoint(PASSIVE)")
+      // As in LogStore.reopen: pages that an fsync has failed for are written once more.
+      do throws(SpoolError) { try opened.durable.truncateLog() } catch  where error.kind == .full {}
       connections.durable = opened.durable
       connections.relaxed = opened.relaxed
+    }
+  }
+
+  /// Gives the space of the write-ahead log back, as far as readers permit.
+  package func truncateLog() throws(SpoolError) {
+    try connections.withLock { connections throws(SpoolError) in
+      try connections.durable?.truncateLog()
     }
   }
 
@@ -128,6 +148,17 @@ package final class StateStore: Sendable {
     package var kind: String
     package var detail: String
     package var messages: Int64
+  }
+
+  /// The furthest that any pipeline has read, with what its book says of the log.
+  func estimate() throws(SpoolError) -> LogEstimate? {
+    try read { connection throws(SpoolError) in
+      let rows = try PipelineRow.all(in: connection).filter { $0.active && !$0.log.rawValue.isEmpty }
+      return rows.max { $0.checkpoint < $1.checkpoint }.map {
+        LogEstimate(
+          log: $0.log, next: $0.checkpoint, received: $0.receivedAt + $0.handled - $0.receivedBefore)
+      }
+    }
   }
 
   static func book(_ fault: Fault, in connection: Connection) throws(SpoolError) {

@@ -108,3 +108,12 @@ func outcome(
 ) throws -> Outcome {
   try outcome(settings, topic: topic, payload.utf8)
 }
+
+extension PipelineCore {
+  /// The next seal, taken as stored.
+  mutating func takeSeal() throws -> Seal? {
+    guard let seal = try nextSeal() else { return nil }
+    sealed(seal)
+    return seal
+  }
+}

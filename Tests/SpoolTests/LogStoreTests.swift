@@ -89,6 +89,10 @@ struct LogStoreTests {
       "UPDATE block SET wall = wall + 1 WHERE first = 2",
       "UPDATE block SET origins = x'FFFF' WHERE first = 2",
       "UPDATE block SET codec = 7 WHERE first = 2",
+      "UPDATE block SET count = 1 WHERE first = 2",
+      "UPDATE block SET count = 1000000 WHERE first = 2",
+      "UPDATE block SET count = -5 WHERE first = 2",
+      "UPDATE block SET count = 9223372036854775807 WHERE first = 2",
       "DELETE FROM block WHERE first = 2",
     ])
   func damagedBlock(sql: String) throws {

@@ -55,6 +55,28 @@ final class SpoolFolder {
     Glibc.close(file)
   }
 
+  struct Filled {
+    var log: LogID
+    var epoch: Epoch
+    var client: String
+  }
+
+  /// Fills a spool: 6 messages taken in 3 blocks, 4 of them sealed as one batch, mirrored, closed.
+  func fill() throws -> Filled {
+    let spool = try open()
+    var state = try spool.register(self)
+    for start in [0, 2, 4] { try spool.log.append(Fixture.group(start..<start + 2)) }
+    try spool.state.seal(Fixture.seal(&state, readings: 0..<4), pipeline: "climate")
+    let client = try spool.state.clientID(source: "floor") { "client-1" }
+    try spool.mirror()
+    spool.close()
+    return Filled(log: spool.log.id, epoch: state.epoch, client: client)
+  }
+
+  func copy(_ from: String, _ to: String) throws {
+    try FileSystem.replace(to, with: try FileSystem.read(from))
+  }
+
   private func removeTree(_ path: String) {
     if let directory = opendir(path) {
       while let entry = readdir(directory) {
@@ -126,9 +148,16 @@ enum Fixture {
 
 extension Spool {
   func register(_ folder: SpoolFolder) throws -> PipelineState {
-    let states = try register(
-      [Fixture.registration], gateway: "gw", wall: 1, random: folder.random)
-    return try #require(states["climate"])
+    try #require(try register(folder, [Fixture.registration]).states["climate"])
+  }
+
+  func register(
+    _ folder: SpoolFolder, _ registrations: [PipelineRegistration], gateway: String = "gw",
+    configuration: String = "pipelines: {}"
+  ) throws -> StateStore.Registered {
+    try register(
+      registrations, configuration: Array(configuration.utf8), gateway: gateway, wall: 1,
+      random: folder.random)
   }
 
   func audit() throws -> Audit { try Audit.take(directory: settings.directory) }

@@ -96,7 +96,7 @@ struct StateStoreTests {
 
     #expect(try spool.state.requeueDeadLetters(DeadLetterFilter(stage: .decode)) == 2)
     #expect(try spool.state.discardDeadLetters(DeadLetterFilter()) == 1)
-    let letters = try spool.state.requestedDeadLetters(pipeline: "climate", after: 0, limit: 10)
+    let letters = try spool.state.requestedDeadLetters(pipeline: "climate", after: 0, limit: 10, bytes: 1 << 20)
     #expect(letters.map(\.rejection.payload) == Array(repeating: Array("{oops".utf8), count: 2))
     var refusal = letters[0].rejection
     refusal.reason = "still no JSON"
@@ -144,10 +144,15 @@ struct StateStoreTests {
     try spool.log.append(Fixture.group(0..<6))
     try spool.state.seal(Fixture.seal(&state, readings: 0..<4), pipeline: "climate")
     let other = PipelineRegistration(name: "other", uplink: "central", version: "v1")
-    let states = try spool.register([other], gateway: "gw", wall: 1, random: folder.random)
-    #expect(states["other"]?.checkpoint == Offset(6))
-    try spool.state.retire("climate", unread: 2, wall: 1)
+    let registered = try spool.register(folder, [other])
+    #expect(registered.states["other"]?.checkpoint == Offset(6))
+    #expect(registered.draining.map(\.name) == ["climate"])
+    #expect(registered.draining.map(\.until) == [Offset(6)])
     try spool.log.append(Fixture.group(6..<9))
+    // What comes after the end of the dropped one is not in its book.
+    #expect(try spool.audit().balances)
+    #expect(try spool.audit().entries.first { $0.pipeline == "climate" }?.ledger.waiting == 2)
+    try spool.state.retire("climate", unread: 2, wall: 1)
     #expect(try spool.state.activePipelines().map(\.name) == ["other"])
     #expect(try spool.audit().balances)
     #expect(try spool.state.faults().map(\.kind) == ["abandoned"])
@@ -159,14 +164,75 @@ struct StateStoreTests {
     #expect(audit.entries.first { $0.pipeline == "climate" }?.ledger.waiting == 1)
   }
 
+  @Test("ends a dropped pipeline where the new one begins, also when the configuration changes again before it has")
+  func renamed() throws {
+    do {
+      let spool = try folder.open()
+      _ = try spool.register(folder, [Fixture.registration], configuration: "the old one")
+      try spool.log.append(Fixture.group(0..<6))
+      let second = PipelineRegistration(name: "second", uplink: "central", version: "v1")
+      #expect(try spool.register(folder, [second]).states["second"]?.checkpoint == Offset(6))
+      try spool.log.append(Fixture.group(6..<9))
+      spool.close()
+    }
+    let spool = try folder.open()
+    let third = PipelineRegistration(name: "third", uplink: "central", version: "v1")
+    let registered = try spool.register(folder, [third])
+    #expect(registered.states["third"]?.checkpoint == Offset(9))
+    let climate = try #require(registered.draining.first { $0.name == "climate" })
+    #expect(climate.until == Offset(6) && climate.configuration == Array("the old one".utf8))
+    #expect(registered.draining.first { $0.name == "second" }?.until == Offset(9))
+    #expect(try spool.audit().balances)
+  }
+
+  @Test("discards a requested dead letter only once its pipeline is gone")
+  func discardOfTheDropped() throws {
+    let spool = try folder.open()
+    var state = try spool.register(folder)
+    try spool.log.append(Fixture.group(0..<1))
+    state.checkpoint = Offset(1)
+    try spool.state.seal(
+      Seal(rejections: [Fixture.rejection(state, offset: 0)], rejected: 1, state: state), pipeline: "climate")
+    #expect(try spool.state.requeueDeadLetters(DeadLetterFilter()) == 1)
+    #expect(try spool.state.discardDeadLetters(DeadLetterFilter()) == 0)
+    _ = try spool.register(folder, [])
+    try spool.state.retire("climate", unread: 0, wall: 1)
+    #expect(try spool.state.discardDeadLetters(DeadLetterFilter()) == 1)
+    #expect(try spool.audit().balances)
+  }
+
+  @Test("lets a pipeline that comes back while it drains go on from where it has read")
+  func cameBack() throws {
+    let spool = try folder.open()
+    _ = try spool.register(folder)
+    try spool.log.append(Fixture.group(0..<6))
+    #expect(try spool.register(folder, []).draining.map(\.name) == ["climate"])
+    try spool.log.append(Fixture.group(6..<9))
+    #expect(try spool.register(folder).checkpoint == Offset(0))
+    #expect(try spool.audit().entries.map(\.ledger.waiting) == [9])
+    #expect(try spool.audit().balances)
+  }
+
+  @Test("keeps of the configurations only those that a pipeline still needs")
+  func configurations() throws {
+    let spool = try folder.open()
+    _ = try spool.register(folder, [Fixture.registration], configuration: "first")
+    for text in ["second", "third"] {
+      _ = try spool.register(folder, [Fixture.registration], configuration: text)
+    }
+    let kept = try spool.state.read { connection throws(SpoolError) in
+      try connection.text("SELECT group_concat(CAST(text AS TEXT)) FROM configuration")
+    }
+    #expect(kept == "third")
+  }
+
   @Test("begins a chain of its own when the gateway gets another name")
   func renamedGateway() throws {
     let spool = try folder.open()
     var state = try spool.register(folder)
     try spool.log.append(Fixture.group(0..<4))
     try spool.state.seal(Fixture.seal(&state, readings: 0..<4), pipeline: "climate")
-    let states = try spool.register(
-      [Fixture.registration], gateway: "gw-2", wall: 1, random: folder.random)
+    let states = try spool.register(folder, [Fixture.registration], gateway: "gw-2").states
     let renamed = try #require(states["climate"])
     #expect(renamed.gateway == "gw-2" && renamed.nextSequence == 1 && renamed.epoch != state.epoch)
     #expect(renamed.previousDigest == .zero && renamed.checkpoint == Offset(4))

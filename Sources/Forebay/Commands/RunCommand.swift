@@ -9,18 +9,18 @@ struct RunCommand: AsyncParsableCommand {
     commandName: "run",
     abstract: "Run the collector.",
     discussion: """
-      Runs until SIGTERM or SIGINT; then it takes in nothing more, seals and delivers what it has for
-      as long as shutdown.grace allows, and exits 0. SIGHUP reloads the configuration; one that is
+      Runs until SIGTERM or SIGINT; then it takes in nothing more, seals and delivers what it has for \
+      as long as shutdown.grace allows, and exits 0. SIGHUP reloads the configuration; one that is \
       refused changes nothing. Speaks sd_notify(3) to systemd: readiness, reload, status, watchdog.
 
-      When the configuration is refused at the start, the last one that ran is used, and an alarm is
+      When the configuration is refused at the start, the last one that ran is used, and an alarm is \
       raised: a gateway must come back after a power cut.
 
       EXAMPLES:
         forebay run
         forebay run --config ./forebay.yaml
 
-      EXIT STATUS: 0 stopped in order; 1 it could not start (the reason is on standard error); 64 wrong
+      EXIT STATUS: 0 stopped in order; 1 it could not start (the reason is on standard error); 64 wrong \
       usage.
       """)
 
@@ -54,9 +54,17 @@ struct RunCommand: AsyncParsableCommand {
       logger.warning("configuration", metadata: ["warning": "\(warning.summary)"])
     }
     do {
-      let daemon = try Daemon(boot.configuration, bootAlarm: boot.alarm, logger: logger)
-      try await daemon.start(previous: kept.previous(of: boot))
+      let daemon = try Daemon(boot.configuration, alarm: boot.alarm, logger: logger)
+      daemon.spool.onDamage { reason in
+        logger.critical("a database is damaged; it is rebuilt at once", metadata: ["reason": "\(reason)"])
+        signals.send(Supervision.rebuild)
+      }
+      try await daemon.start()
       await Supervision(daemon: daemon, kept: kept, path: config, logger: logger).run(boot, signals)
+    } catch let error as SpoolError where error.kind == .damaged {
+      // What could be noted is noted: the next start rebuilds.
+      Output.complain("forebay: \(error)")
+      throw ExitCode(1)
     } catch {
       Output.complain("forebay: \(error)")
       throw ExitCode(1)
@@ -80,6 +88,11 @@ struct Supervision: Sendable {
   let path: String
   let logger: Logger
   let manager = ServiceManager()
+  /// Among the signals, of which none has this number: a database has to be rebuilt, which takes opening
+  /// the spool anew.
+  static let rebuild: Int32 = 0
+  /// Nanoseconds to stop in before that.
+  private static let rebuildGrace: Int64 = 3_000_000_000
 
   func run(_ boot: LastGoodConfiguration.Boot, _ signals: SignalStream) async {
     if boot.refused == nil { keep(boot.configuration) }
@@ -92,6 +105,15 @@ struct Supervision: Sendable {
       guard signal != SIGHUP else {
         await reload()
         continue
+      }
+      if signal == Supervision.rebuild {
+        await daemon.stop(longest: Supervision.rebuildGrace)
+        // A card that breaks under every new file must not keep the processor busy.
+        let age = SystemClock.monotonic() - daemon.started
+        try? await Task.sleep(nanoseconds: UInt64(max(0, 5_000_000_000 - age)))
+        let cause = ProcessRestart.now()
+        logger.critical("the process cannot begin anew", metadata: ["error": "\(cause)"])
+        exit(1)
       }
       manager.stopping()
       logger.notice("stopping")
@@ -109,16 +131,23 @@ struct Supervision: Sendable {
       try await daemon.reload(next)
       keep(next)
       logger.notice("configuration reloaded")
-    } catch {
+    } catch let error as ConfigurationErrors {
       logger.error(
         "the configuration is refused; the old one goes on", metadata: ["error": "\(error)"])
+      let named = error.errors.prefix(3).map(\.summary).joined(separator: " | ")
+      daemon.refuse("the configuration \(path) is refused, the old one goes on: \(named)")
+    } catch {
+      logger.error(
+        "the configuration could not be taken over; the old one goes on, and SIGHUP tries again",
+        metadata: ["error": "\(error)"])
+      daemon.refuse("the configuration \(path) could not be taken over: \(error)")
     }
     manager.ready("running")
   }
 
   private func keep(_ configuration: Configuration) {
     do {
-      try kept.keep(configuration)
+      try kept.keep(configuration, in: daemon.spoolDirectory)
     } catch {
       logger.error("the configuration could not be kept", metadata: ["error": "\(error)"])
     }

@@ -6,6 +6,18 @@ internal import Telemetry
 
 // The stages do not know each other; they meet in the spool through these.
 
+extension Spool {
+  /// Passes an error on, after a look whether it tells of damage.
+  fileprivate func examined<R>(_ body: () throws -> R) throws -> R {
+    do {
+      return try body()
+    } catch {
+      if let error = error as? SpoolError { examine(error, wall: SystemClock.wall()) }
+      throw error
+    }
+  }
+}
+
 /// The raw log as the intake sees it.
 struct SpooledLog: MessageLog {
   let spool: Spool
@@ -13,7 +25,7 @@ struct SpooledLog: MessageLog {
   let onCommit: @Sendable () -> Void
 
   func append(_ group: MessageGroup) throws {
-    spool.space.add(try spool.log.append(group).bytes)
+    spool.space.add(try spool.examined { try spool.log.append(group).bytes })
     onCommit()
   }
 
@@ -25,7 +37,15 @@ struct SpooledLog: MessageLog {
     // SQLite needs room to recover its log and to delete; what is reserved for that is given up now
     // and taken again once the disk has plenty.
     spool.ballast.release()
-    try spool.log.reopen()
+    try spool.examined { try spool.log.reopen() }
+  }
+
+  func inDoubt(source: String, window: Int) throws -> [InDoubtMessage] {
+    try spool.log.inDoubt(source: source, window: window)
+  }
+
+  func forgetInDoubt(source: String) throws {
+    try spool.log.forgetInDoubt(source: source)
   }
 }
 
@@ -57,25 +77,30 @@ struct SpooledSessions: SessionStore {
 
 /// The outbox as delivery sees it.
 struct SpooledOutbox: Outbox {
-  let state: StateStore
+  let spool: Spool
 
   func entries(
     uplink: String, after: OutboxPosition?, excluding: Set<String>, limit: Int
   ) throws -> [OutboxEntry] {
-    try state.outbox(
-      pipelines: try state.pipelines(uplink: uplink).subtracting(excluding),
-      after: after.map { ($0.place, $0.line) }, limit: limit
-    ).map {
+    try spool.examined {
+      try spool.state.outbox(
+        pipelines: try spool.state.pipelines(uplink: uplink).subtracting(excluding),
+        after: after.map { ($0.place, $0.line) }, limit: limit)
+    }.map {
       OutboxEntry(
         id: $0.id, position: OutboxPosition(place: $0.position, line: $0.line), batch: $0.batch)
     }
   }
 
-  func confirm(_ ids: [Int64]) throws { try state.confirm(ids) }
+  func confirm(_ ids: [Int64]) throws {
+    try spool.examined { try spool.state.confirm(ids) }
+  }
 
-  func split(_ id: Int64, into parts: [Batch]) throws { try state.split(id, into: parts) }
+  func split(_ id: Int64, into parts: [Batch]) throws {
+    try spool.examined { try spool.state.split(id, into: parts) }
+  }
 
   func setAside(_ id: Int64, rule: String, reason: String) throws {
-    try state.setAside(id, rule: rule, reason: reason)
+    try spool.examined { try spool.state.setAside(id, rule: rule, reason: reason) }
   }
 }

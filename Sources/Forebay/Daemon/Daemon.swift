@@ -17,19 +17,21 @@ final class Daemon: Sendable {
   let uplinks: Uplinks
   let configuration: Mutex<Configuration>
   let started = SystemClock.monotonic()
-  private let bootAlarm: Mutex<String?>
+  /// What ran when the spool was opened: some of it cannot change before it is opened again.
+  private let booted: Configuration
+  private let refused: Mutex<String?>
   private let logger: Logger
 
   /// Opens the spool and builds every stage; nothing runs yet.
-  /// - Parameter bootAlarm: what is wrong already, for the status.
-  init(_ configuration: Configuration, bootAlarm: String?, logger: Logger) throws {
+  /// - Parameter alarm: what is wrong with the configuration already, for the status.
+  init(_ configuration: Configuration, alarm: String?, logger: Logger) throws {
     let now = SystemClock.source()
     spool = try Spool.open(
       configuration.spool, machine: .current(), now: now, random: { .random(in: 0 ... .max) })
     for finding in spool.findings {
       logger.warning("the spool needed attention", metadata: ["finding": "\(finding)"])
     }
-    let uplinks = Uplinks(outbox: SpooledOutbox(state: spool.state), logger: logger)
+    let uplinks = Uplinks(outbox: SpooledOutbox(spool: spool), logger: logger)
     let pipelines = PipelineWorker(
       spool: spool, moment: SystemClock.source, logger: logger, onSealed: { uplinks.wake() })
     intake = Intake(
@@ -39,20 +41,17 @@ final class Daemon: Sendable {
     self.pipelines = pipelines
     self.uplinks = uplinks
     self.configuration = Mutex(configuration)
-    self.bootAlarm = Mutex(bootAlarm)
+    booted = configuration
+    refused = Mutex(alarm)
     self.logger = logger
   }
 
   /// Starts the stages from the far end, so that each finds the next one running.
-  /// - Parameter previous: the configuration that ran last, for pipelines that have been dropped since.
-  func start(previous: Configuration?) async throws {
+  func start() async throws {
     let configuration = configuration.withLock { $0 }
     try spool.space.update(used: try spool.usedBytes())
     await uplinks.apply(configuration.uplinks)
-    try pipelines.start(
-      configuration.pipelines.map(PipelineWorker.Assignment.init),
-      previous: previous?.pipelines.map(PipelineWorker.Assignment.init) ?? [],
-      gateway: configuration.gateway.id)
+    try pipelines.start(PipelineWorker.Plan(configuration))
     try intake.start()
     try LocalSocket.serve(configuration.status.socket) { [self] in await statusDocument() }
   }
@@ -60,22 +59,28 @@ final class Daemon: Sendable {
   /// Takes over another configuration without losing or repeating a message: what was read under the
   /// old one is sealed under the old one.
   func reload(_ next: Configuration) async throws {
-    let before = configuration.withLock { $0 }
-    for key in next.keysThatNeedARestart(since: before) {
-      logger.warning("this change takes effect at the next start", metadata: ["key": "\(key)"])
-    }
+    // First what can fail.
+    try await pipelines.reload(PipelineWorker.Plan(next))
     await uplinks.apply(next.uplinks)
-    try await pipelines.reload(
-      next.pipelines.map(PipelineWorker.Assignment.init), gateway: next.gateway.id)
     intake.reload(sources: next.sources)
     configuration.withLock { $0 = next }
-    bootAlarm.withLock { $0 = nil }
+    refused.withLock { $0 = nil }
+    for key in next.keysThatNeedARestart(since: booted) {
+      logger.warning("this change takes effect at the next start", metadata: ["key": "\(key)"])
+    }
   }
+
+  /// The edited configuration was refused, for this reason; the old one goes on.
+  func refuse(_ reason: String) { refused.withLock { $0 = reason } }
+
+  /// Where the configuration that runs is kept: the spool that is open, whatever the newest one says.
+  var spoolDirectory: String { booted.spool.directory }
 
   /// Stops from the near end: nothing new is taken in, what is in the log is sealed, what is sealed is
   /// delivered, each as far as the grace period allows. What is left is there at the next start.
-  func stop() async {
-    let grace = configuration.withLock { $0.shutdown.grace }
+  /// - Parameter longest: nanoseconds at most, whatever the configuration allows.
+  func stop(longest: Int64 = .max) async {
+    let grace = min(longest, configuration.withLock { $0.shutdown.grace })
     let end = SystemClock.monotonic() + grace
     func share(_ part: Int64) -> Int64 { max(0, end - SystemClock.monotonic()) / part }
     if !intake.stop(graceNanoseconds: share(3)) {
@@ -84,10 +89,11 @@ final class Daemon: Sendable {
     await pipelines.finish(deadline: SystemClock.monotonic() + share(2))
     await uplinks.stop(deadline: end)
     spool.close()
-    unlink(configuration.withLock { $0.status.socket })
+    unlink(booted.status.socket)
   }
 
-  var alarmAtBoot: String? { bootAlarm.withLock { $0 } }
+  /// Why another configuration runs than the file says; nil when it does not.
+  var configurationAlarm: String? { refused.withLock { $0 } }
 
   /// Whether the threads that must go round do: the watchdog's question. The intake waits for the disk
   /// and the disk may be slow, so it is given a minute.

@@ -1,3 +1,4 @@
+internal import Failpoints
 internal import Pipeline
 internal import Spool
 internal import Telemetry
@@ -61,7 +62,9 @@ struct PipelineRunner {
     if case .draining(let until) = life, core.readPosition >= until { return false }
     switch try reader.next(from: core.readPosition, interested: core.interested) {
     case nil: return false
-    case .block(let block): core.process(block, now: now)
+    case .block(let block):
+      core.process(block, now: now)
+      Failpoints.blockRead()
     case .uninteresting(let first, let end):
       core.skip(to: end, unmatched: end - first)
     case .unreadable(let first, let end, let reason):
@@ -75,8 +78,9 @@ struct PipelineRunner {
   /// - Returns: false when there was nothing to commit.
   private mutating func seal(_ spool: Spool, now: Moment) throws -> Bool {
     lastSeal = now.monotonic
-    guard let seal = try core.takeSeal() else { return false }
+    guard let seal = try core.nextSeal() else { return false }
     try spool.state.seal(seal, pipeline: name)
+    core.sealed(seal)
     spool.space.add(seal.batches.reduce(0) { $0 + $1.body.count })
     batchesSealed += seal.batches.count
     return true
@@ -84,7 +88,11 @@ struct PipelineRunner {
 
   /// Takes up dead letters that an operator wants to be run again.
   mutating func requeue(_ state: StateStore, now: Moment, limit: Int = 1_000) throws {
-    let letters = try state.requestedDeadLetters(pipeline: name, after: lastRequeued, limit: limit)
+    // What was taken up waits in memory for the next seal, like everything else.
+    let room = PipelineRunner.sealBytes - core.sealableBytes
+    guard room > 0 else { return }
+    let letters = try state.requestedDeadLetters(
+      pipeline: name, after: lastRequeued, limit: limit, bytes: room)
     for letter in letters { core.requeue(letter, now: now) }
     // The next look begins behind these; once nothing is left it begins at the front again, for
     // letters that were requested later.
@@ -108,11 +116,13 @@ struct PipelineRunner {
 
   mutating func drain(until offset: Offset) { life = .draining(until: offset) }
 
-  /// It was dropped and has read everything that it has to.
-  var isDrained: Bool {
-    if case .draining(let until) = life { return core.readPosition >= until }
-    return false
+  /// Where it ends, once it was dropped.
+  var until: Offset? {
+    if case .draining(let until) = life { until } else { nil }
   }
+
+  /// It was dropped and has read everything that it has to.
+  var isDrained: Bool { until.map { core.readPosition >= $0 } ?? false }
 
   /// When it wants to be stepped again without anything new to read.
   var deadline: Int64 {

@@ -15,47 +15,63 @@ struct Work {
   private let spool: Spool
   private let reader: LogReader
   private let logger: Logger
-  private var runners: [PipelineRunner]
+  private var runners: [PipelineRunner] = []
   private var nextHousekeeping: Int64 = 0
   private var nextMirror: Int64 = 0
   private var retryAt: Int64 = 0
+  /// The state was opened anew, and the cores have yet to begin again at what is committed.
+  private var mustRestart = false
   /// Batches of runners that are gone.
   private var retiredBatches = 0
   private var reportedBatches = 0
   /// Why sealing waits; nil when it does not.
   private(set) var blocked: String?
+  /// Why the marks cannot be mirrored; nil when they can.
+  private(set) var unmirrored: String?
 
   init(
-    spool: Spool, assignments: [PipelineWorker.Assignment], previous: [PipelineWorker.Assignment],
-    gateway: String, now: Moment, logger: Logger
+    spool: Spool, plan: PipelineWorker.Plan, read: (String, [UInt8]) -> PipelineWorker.Assignment?,
+    now: Moment, logger: Logger
   ) throws {
     self.spool = spool
     self.logger = logger
     reader = try spool.reader()
-    let known = try spool.state.activePipelines()
-    let states = try spool.register(
-      assignments.map(\.registration), gateway: gateway, wall: now.wall,
-      random: { UInt64.random(in: 0 ... .max) })
-    runners = assignments.compactMap { assignment in
-      states[assignment.settings.name].map {
+    try adopt(plan, read: read, now: now)
+  }
+
+  /// Registers what is configured, and goes on with what still drains.
+  private mutating func adopt(
+    _ plan: PipelineWorker.Plan, read: (String, [UInt8]) -> PipelineWorker.Assignment?, now: Moment
+  ) throws {
+    let registered = try spool.register(
+      plan.assignments.map(\.registration), configuration: plan.configuration, gateway: plan.gateway,
+      wall: now.wall, random: { UInt64.random(in: 0 ... .max) })
+    let old = runners
+    runners = plan.assignments.compactMap { assignment in
+      registered.states[assignment.settings.name].map {
         PipelineRunner(
           settings: assignment.settings, version: assignment.version, state: $0, now: now)
       }
     }
-    let end = try reader.end().next
-    for dropped in known where states[dropped.name] == nil {
-      if let old = previous.first(where: { $0.settings.name == dropped.name }),
-        let state = try spool.state.state(of: dropped.name)
-      {
+    for draining in registered.draining {
+      if var runner = old.first(where: { $0.name == draining.name }) {
+        runner.drain(until: draining.until)
+        runners.append(runner)
+      } else if let assignment = read(draining.name, draining.configuration) {
         var runner = PipelineRunner(
-          settings: old.settings, version: old.version, state: state, now: now)
-        runner.drain(until: end)
+          settings: assignment.settings, version: assignment.version, state: draining.state, now: now)
+        runner.drain(until: draining.until)
         runners.append(runner)
       } else {
-        let unread = try spool.state.state(of: dropped.name).map { try reader.waiting(from: $0.checkpoint) }
-        try spool.state.retire(dropped.name, unread: unread ?? 0, wall: now.wall)
+        let unread = max(0, draining.until - draining.state.checkpoint)
+        logger.error(
+          "the settings of a pipeline that was dropped cannot be read any more",
+          metadata: ["pipeline": "\(draining.name)", "unread": "\(unread)"])
+        try spool.state.retire(draining.name, unread: unread, wall: now.wall)
       }
     }
+    retiredBatches += old.filter { runner in !runners.contains { $0.name == runner.name && $0.life != .running } }
+      .reduce(0) { $0 + $1.batchesSealed }
   }
 
   var figures: [String: PipelineWorker.Figures] {
@@ -66,7 +82,7 @@ struct Work {
           PipelineWorker.Figures(
             readPosition: runner.core.readPosition, checkpoint: runner.core.checkpoint,
             openReadings: runner.core.openReadings, openBytes: runner.core.openBytes,
-            version: runner.core.version, draining: runner.life != .running)
+            version: runner.core.version, until: runner.until)
         )
       }, uniquingKeysWith: { first, _ in first })
   }
@@ -82,6 +98,7 @@ struct Work {
   /// - Returns: false when there is nothing more to do for now.
   mutating func pass(now: Moment) throws -> Bool {
     if now.monotonic < retryAt { return false }
+    try reopenIfClosed(now: now)
     if now.monotonic >= nextHousekeeping { try housekeep(now: now) }
     guard spool.space.maySeal else {
       blocked = "there is no room for another batch: " + (spool.space.parked ?? "the spool is full")
@@ -115,74 +132,97 @@ struct Work {
   }
 
   private mutating func housekeep(now: Moment) throws {
-    try spool.space.update(used: try spool.usedBytes())
-    let deleted = try spool.retain(now: now)
-    if deleted > 0 { try spool.space.update(used: try spool.usedBytes()) }
-    // While space is short there is no waiting for the next look: what can go goes at once.
-    let busy = deleted > 0 && spool.space.isShort
-    nextHousekeeping = now.monotonic + (busy ? 0 : Work.housekeepingInterval)
+    let isBusy = try makeRoom(now: now)
+    nextHousekeeping = now.monotonic + (isBusy ? 0 : Work.housekeepingInterval)
     spool.ballast.take()
     for index in runners.indices {
       try runners[index].requeue(spool.state, now: now)
     }
     if now.monotonic >= nextMirror {
       nextMirror = now.monotonic + Work.mirrorInterval
-      try spool.mirror()
+      mirror()
     }
   }
 
+  /// Deletes what need not be kept and takes new readings of the space.
+  /// - Returns: whether there is more to delete that is wanted now.
+  private func makeRoom(now: Moment) throws(SpoolError) -> Bool {
+    do throws(SpoolError) {
+      try spool.space.update(used: try spool.usedBytes())
+      let deleted = try spool.retain(now: now)
+      if deleted > 0 { try spool.space.update(used: try spool.usedBytes()) }
+      // While space is short there is no waiting for the next look: what can go goes at once.
+      return deleted > 0 && spool.space.isShort
+    } catch {
+      // The intake opens a log that has failed; what is in it can be read and sealed meanwhile.
+      guard error.kind == .unavailable || error.kind == .busy else { throw error }
+      logger.debug("no look at the space this time", metadata: ["error": "\(error)"])
+      return false
+    }
+  }
+
+  /// A mirror that cannot be written must not hold up what it mirrors.
+  private mutating func mirror() {
+    do {
+      try spool.mirror()
+      unmirrored = nil
+    } catch {
+      if unmirrored == nil {
+        logger.error("the marks cannot be mirrored", metadata: ["error": "\(error)"])
+      }
+      unmirrored = "the marks cannot be mirrored: \(error)"
+    }
+  }
+
+  /// Takes over another plan: what was read under the old settings is sealed under them.
   mutating func reload(
-    _ assignments: [PipelineWorker.Assignment], gateway: String, now: Moment
+    _ plan: PipelineWorker.Plan, read: (String, [UInt8]) -> PipelineWorker.Assignment?, now: Moment
   ) throws {
-    let end = try reader.end().next
-    // What was read under the old settings is sealed under them, before the state is registered anew.
+    try reopenIfClosed(now: now)
     for index in runners.indices where runners[index].life == .running {
       try runners[index].close(spool, now: now)
     }
-    let states = try spool.register(
-      assignments.map(\.registration), gateway: gateway, wall: now.wall,
-      random: { UInt64.random(in: 0 ... .max) })
-    var next: [PipelineRunner] = []
-    for runner in runners where states[runner.name] != nil { retiredBatches += runner.batchesSealed }
-    for assignment in assignments {
-      guard let state = states[assignment.settings.name] else { continue }
-      next.append(
-        PipelineRunner(
-          settings: assignment.settings, version: assignment.version, state: state, now: now))
-    }
-    for var runner in runners where states[runner.name] == nil {
-      if runner.life == .running { runner.drain(until: end) }
-      next.append(runner)
-    }
-    runners = next
+    try adopt(plan, read: read, now: now)
   }
 
-  /// After a failure: the state is opened anew, and every pipeline begins again at what is committed.
-  mutating func recover(now: Moment) {
-    retryAt = now.monotonic + Work.retryInterval
-    do {
-      if !spool.state.isOpen { spool.ballast.release() }
+  /// Opens a state that a failure has closed, whoever met it. What the last commit did is not known, so
+  /// every pipeline begins again at what is committed, until all of them have.
+  private mutating func reopenIfClosed(now: Moment) throws {
+    if !spool.state.isOpen {
+      mustRestart = true
+      spool.ballast.release()
       try spool.state.reopen()
-      for index in runners.indices { try runners[index].restart(state: spool.state, now: now) }
-    } catch {
-      logger.error("the state cannot be reopened yet", metadata: ["error": "\(error)"])
+      logger.notice("the state is open again")
     }
+    guard mustRestart else { return }
+    for index in runners.indices { try runners[index].restart(state: spool.state, now: now) }
+    mustRestart = false
+  }
+
+  /// After a failure: the next pass comes a little later.
+  mutating func recover(from error: any Error, now: Moment) {
+    retryAt = now.monotonic + Work.retryInterval
+    if let error = error as? SpoolError { spool.examine(error, wall: now.wall) }
   }
 
   /// The last thing: open batches are sealed, and the mirror is written.
   mutating func finish(now: Moment) {
     do {
+      try reopenIfClosed(now: now)
       for index in runners.indices { try runners[index].close(spool, now: now) }
-      try spool.mirror()
+      try retireDrained(now: now)
     } catch {
       logger.error(
         "open batches could not be sealed; their messages are read again at the next start",
         metadata: ["error": "\(error)"])
     }
+    mirror()
   }
 
   func nextDeadline(after now: Int64) -> Int64 {
-    let soonest = runners.map(\.deadline).min() ?? .max
-    return max(now + 1_000_000, min(soonest, max(nextHousekeeping, retryAt)))
+    if retryAt > now { return retryAt }
+    // Nothing is sealed before there is room, and room is looked for by the housekeeping.
+    let soonest = blocked == nil ? runners.map(\.deadline).min() ?? .max : .max
+    return max(now + 1_000_000, min(soonest, nextHousekeeping))
   }
 }

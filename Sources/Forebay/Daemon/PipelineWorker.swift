@@ -21,6 +21,20 @@ final class PipelineWorker: Sendable {
     }
   }
 
+  /// What a configuration says of pipelines.
+  struct Plan: Sendable {
+    var assignments: [Assignment]
+    var gateway: String
+    /// The configuration's text, kept for pipelines that a later one drops.
+    var configuration: [UInt8]
+
+    init(_ configuration: Configuration) {
+      assignments = configuration.pipelines.map(Assignment.init)
+      gateway = configuration.gateway.id
+      self.configuration = configuration.origin.bytes
+    }
+  }
+
   /// What `status` shows of a running pipeline.
   struct Figures: Sendable {
     var readPosition: Offset
@@ -28,11 +42,12 @@ final class PipelineWorker: Sendable {
     var openReadings: Int
     var openBytes: Int
     var version: String
-    var draining: Bool
+    /// Where it ends, once it was dropped from the configuration.
+    var until: Offset?
   }
 
   private enum Command: Sendable {
-    case reload([Assignment], gateway: String, done: CheckedContinuation<Void, any Error>)
+    case reload(Plan, done: CheckedContinuation<Void, any Error>)
     /// Reads and seals everything that is in the log, at most until `deadline`, and ends the thread.
     case finish(deadline: Int64, done: CheckedContinuation<Void, Never>)
   }
@@ -62,23 +77,31 @@ final class PipelineWorker: Sendable {
     self.onSealed = onSealed
   }
 
-  /// Begins. Pipelines that the state knows as active and that are in `previous` only are drained under
-  /// their old settings and retired; those that nobody can read any more are retired as they are.
-  func start(_ assignments: [Assignment], previous: [Assignment], gateway: String) throws {
+  /// Begins. Pipelines that the configuration has dropped since the last run seal their backlog first,
+  /// under the configuration that they ran under.
+  func start(_ plan: Plan) throws {
     let work = try Work(
-      spool: spool, assignments: assignments, previous: previous, gateway: gateway, now: moment(),
-      logger: logger)
+      spool: spool, plan: plan, read: PipelineWorker.assignment, now: moment(), logger: logger)
     // The value moves to the thread, which is the only one that ever touches it.
     let handover = Handover(work)
     WorkerThread.start(name: "pipelines") { self.run(handover.take()) }
   }
 
+  /// What an older configuration said of a pipeline. What it says of the machine around it does not
+  /// matter any more.
+  static func assignment(_ name: String, _ text: [UInt8]) -> Assignment? {
+    let origin = Configuration.Origin(path: Configuration.defaultPath, bytes: text)
+    let configuration = try? Configuration.decode(
+      origin, shownAs: origin.path, files: .system, toleratesSurroundings: true)
+    return configuration?.pipelines.first { $0.name == name }.map(Assignment.init)
+  }
+
   /// New messages are in the log, or there is room again.
   func wake() { doorbell.ring() }
 
-  func reload(_ assignments: [Assignment], gateway: String) async throws {
+  func reload(_ plan: Plan) async throws {
     try await withCheckedThrowingContinuation { done in
-      shared.withLock { $0.commands.append(.reload(assignments, gateway: gateway, done: done)) }
+      shared.withLock { $0.commands.append(.reload(plan, done: done)) }
       doorbell.ring()
     }
   }
@@ -110,8 +133,11 @@ final class PipelineWorker: Sendable {
       }
       for command in commands {
         switch command {
-        case .reload(let assignments, let gateway, let done):
-          done.resume(with: Result { try work.reload(assignments, gateway: gateway, now: moment()) })
+        case .reload(let plan, let done):
+          let now = moment()
+          let result = Result { try work.reload(plan, read: PipelineWorker.assignment, now: now) }
+          if case .failure(let error) = result { work.recover(from: error, now: now) }
+          done.resume(with: result)
         case .finish(let deadline, let done):
           finishing = (deadline, done)
         }
@@ -144,12 +170,12 @@ final class PipelineWorker: Sendable {
   private func pass(_ work: inout Work, now: Moment) -> Progress {
     do {
       let progressed = try work.pass(now: now)
-      shared.withLock { $0.trouble = work.blocked }
+      shared.withLock { $0.trouble = work.blocked ?? work.unmirrored }
       return progressed ? .busy : .idle
     } catch {
       shared.withLock { $0.trouble = "\(error)" }
       logger.error("pipelines cannot go on; they will try again", metadata: ["error": "\(error)"])
-      work.recover(now: now)
+      work.recover(from: error, now: now)
       return .stuck
     }
   }

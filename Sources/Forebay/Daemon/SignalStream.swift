@@ -5,25 +5,30 @@ import Glibc
 struct SignalStream: Sendable, AsyncSequence {
   typealias Element = Int32
   private let stream: AsyncStream<Int32>
+  private let continuation: AsyncStream<Int32>.Continuation
 
   /// From now on the signals arrive here and no longer end the process.
   init(_ signals: [Int32]) {
-    stream = AsyncStream { continuation in
-      // Unsafe only in name: dispatch sources may be cancelled from any thread, and nothing else is
-      // done with them.
-      nonisolated(unsafe) let sources = signals.map { number in
-        // A dispatch source sees a signal also when it is ignored; the default would still apply.
-        signal(number, SIG_IGN)
-        let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-        source.setEventHandler { continuation.yield(number) }
-        source.resume()
-        return source
-      }
-      continuation.onTermination = { _ in
-        for source in sources { source.cancel() }
-      }
+    let (stream, continuation) = AsyncStream<Int32>.makeStream()
+    self.stream = stream
+    self.continuation = continuation
+    // Unsafe only in name: dispatch sources may be cancelled from any thread, and nothing else is done
+    // with them.
+    nonisolated(unsafe) let sources = signals.map { number in
+      // A dispatch source sees a signal also when it is ignored; the default would still apply.
+      signal(number, SIG_IGN)
+      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+      source.setEventHandler { continuation.yield(number) }
+      source.resume()
+      return source
+    }
+    continuation.onTermination = { _ in
+      for source in sources { source.cancel() }
     }
   }
+
+  /// Puts a number into the stream as if it had arrived from outside.
+  func send(_ number: Int32) { continuation.yield(number) }
 
   func makeAsyncIterator() -> AsyncStream<Int32>.Iterator { stream.makeAsyncIterator() }
 }

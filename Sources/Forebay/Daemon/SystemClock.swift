@@ -46,12 +46,20 @@ enum SystemClock {
 }
 
 extension Machine {
-  /// This machine's id: `/etc/machine-id` (machine-id(5)), or the file that `FOREBAY_MACHINE_ID_FILE`
-  /// names, for containers that share an image.
+  /// This machine's id: `/etc/machine-id` (machine-id(5)) and, where the board has one that may be
+  /// read, its serial number, because a cloned card brings its machine-id along. The file that
+  /// `FOREBAY_MACHINE_ID_FILE` names stands for both, for containers that share an image.
   static func current() -> Machine {
-    let path = getenv("FOREBAY_MACHINE_ID_FILE").map { String(cString: $0) } ?? "/etc/machine-id"
-    let text = (try? TextFile.read(path)) ?? ""
-    let id = text.filter { !$0.isWhitespace }
+    func text(_ path: String) -> String {
+      ((try? TextFile.read(path)) ?? "").filter { $0.isLetter || $0.isNumber || $0 == "-" }
+    }
+    let id: String
+    if let path = getenv("FOREBAY_MACHINE_ID_FILE") {
+      id = text(String(cString: path))
+    } else {
+      let serial = text("/proc/device-tree/serial-number")
+      id = text("/etc/machine-id") + (serial.isEmpty ? "" : "/" + serial)
+    }
     return Machine(id: id.isEmpty ? "unknown" : id)
   }
 }

@@ -1,0 +1,158 @@
+internal import Telemetry
+
+/// A row of the table `pipeline` (StateSchema.swift).
+struct PipelineRow {
+  var name: String
+  var active = true
+  var uplink: String
+  var version: String
+  /// The digest of the configuration that it runs under.
+  var configuration = ""
+  var gateway: String
+  var epoch: Epoch
+  var sequence: Int64 = 1
+  var digest: Digest = .zero
+  var log = LogID(rawValue: "")
+  var checkpoint = Offset(0)
+  /// Where it ends, once the configuration has dropped it.
+  var until: Offset?
+  var uncertainUntil = Offset(0)
+  var receivedBefore: Int64 = 0
+  var receivedAt: Int64 = 0
+  /// The log's counter at `until`.
+  var receivedUntil: Int64 = 0
+  var unmatched: Int64 = 0
+  var rejected: Int64 = 0
+  var decoded: Int64 = 0
+  var damaged: Int64 = 0
+  var produced: Int64 = 0
+  var requeued: Int64 = 0
+  var delivered: Int64 = 0
+  var deadLettered: Int64 = 0
+  var recovered: Int64 = 0
+  var discarded: Int64 = 0
+
+  init(name: String, uplink: String, version: String, gateway: String, epoch: Epoch) {
+    self.name = name
+    self.uplink = uplink
+    self.version = version
+    self.gateway = gateway
+    self.epoch = epoch
+  }
+
+  var state: PipelineState {
+    PipelineState(
+      gateway: gateway, epoch: epoch, nextSequence: sequence, previousDigest: digest, log: log,
+      checkpoint: checkpoint,
+      possibleDuplicateUntil: checkpoint < uncertainUntil ? uncertainUntil : nil)
+  }
+
+  mutating func adopt(_ state: PipelineState) {
+    sequence = state.nextSequence
+    digest = state.previousDigest
+    checkpoint = state.checkpoint
+  }
+
+  mutating func restartChain(gateway: String, epoch: Epoch) {
+    self.gateway = gateway
+    self.epoch = epoch
+    sequence = 1
+    digest = .zero
+  }
+
+  /// Reads on from the end of a log; what it has received so far stays in its book.
+  mutating func begin(at end: LogStore.End) {
+    log = end.log
+    checkpoint = end.next
+    until = nil
+    receivedAt = end.received
+  }
+
+  /// Messages that it has met so far, under whatever name they went.
+  var handled: Int64 { unmatched + rejected + decoded + damaged }
+
+  /// Messages that it was given, once the log's counter stands at `counter`.
+  func received(at counter: Int64) -> Int64 {
+    receivedBefore + (until == nil ? counter : receivedUntil) - receivedAt
+  }
+
+  static let columns = """
+    name, active, uplink, version, gateway, epoch, sequence, digest, log, checkpoint,
+    uncertain_until, received_before, received_at, unmatched, rejected, decoded, damaged, produced,
+    requeued, delivered, dead_lettered, recovered, discarded, configuration, until, received_until
+    """
+
+  /// The row that a statement over ``columns`` stands on.
+  init(_ row: Statement, path: String) throws(SpoolError) {
+    guard let epoch = Epoch(rawValue: row.text(5)), let digest = Digest(bytes: row.blob(7)) else {
+      throw SpoolError(
+        kind: .damaged, operation: "read pipeline \(row.text(0)) of", path: path,
+        cause: "its epoch or digest is no such thing", hint: SpoolError.Kind.damaged.hint)
+    }
+    self.init(
+      name: row.text(0), uplink: row.text(2), version: row.text(3), gateway: row.text(4),
+      epoch: epoch)
+    active = row.integer(1) != 0
+    sequence = row.integer(6)
+    self.digest = digest
+    log = LogID(rawValue: row.text(8))
+    checkpoint = Offset(row.integer(9))
+    uncertainUntil = Offset(row.integer(10))
+    receivedBefore = row.integer(11)
+    receivedAt = row.integer(12)
+    unmatched = row.integer(13)
+    rejected = row.integer(14)
+    decoded = row.integer(15)
+    damaged = row.integer(16)
+    produced = row.integer(17)
+    requeued = row.integer(18)
+    delivered = row.integer(19)
+    deadLettered = row.integer(20)
+    recovered = row.integer(21)
+    discarded = row.integer(22)
+    configuration = row.text(23)
+    until = row.optionalInteger(24).map { Offset($0) }
+    receivedUntil = row.integer(25)
+    guard LogStore.offsets.contains(checkpoint.rawValue), LogStore.offsets.contains(sequence) else {
+      throw SpoolError(
+        kind: .damaged, operation: "read pipeline \(name) of", path: path,
+        cause: "its checkpoint or its sequence makes no sense", hint: SpoolError.Kind.damaged.hint)
+    }
+  }
+
+  static func find(_ name: String, in connection: Connection) throws(SpoolError) -> PipelineRow? {
+    let row = try connection.statement("SELECT \(columns) FROM pipeline WHERE name = ?")
+    defer { row.reset() }
+    try row.bind([.text(name)])
+    return try row.step() ? try PipelineRow(row, path: connection.path) : nil
+  }
+
+  static func all(in connection: Connection) throws(SpoolError) -> [PipelineRow] {
+    let row = try connection.statement("SELECT \(columns) FROM pipeline ORDER BY name")
+    defer { row.reset() }
+    var rows: [PipelineRow] = []
+    while try row.step() { rows.append(try PipelineRow(row, path: connection.path)) }
+    return rows
+  }
+
+  private var values: [SQLValue] {
+    [
+      .text(name), .integer(active ? 1 : 0), .text(uplink), .text(version), .text(gateway),
+      .text(epoch.rawValue), .integer(sequence), .blob(digest.bytes), .text(log.rawValue),
+      .integer(checkpoint.rawValue), .integer(uncertainUntil.rawValue), .integer(receivedBefore),
+      .integer(receivedAt), .integer(unmatched), .integer(rejected), .integer(decoded),
+      .integer(damaged), .integer(produced), .integer(requeued), .integer(delivered),
+      .integer(deadLettered), .integer(recovered), .integer(discarded), .text(configuration),
+      .optional(until?.rawValue), .integer(receivedUntil),
+    ]
+  }
+
+  func save(in connection: Connection) throws(SpoolError) {
+    let places = Array(repeating: "?", count: values.count).joined(separator: ",")
+    let statement = try connection.statement(
+      "INSERT OR REPLACE INTO pipeline(\(PipelineRow.columns)) VALUES(\(places))")
+    defer { statement.reset() }
+    try statement.bind(values)
+    _ = try statement.step()
+  }
+}
