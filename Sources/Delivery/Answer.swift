@@ -69,6 +69,14 @@ package struct Unreachable: Error, Sendable, Hashable, CustomStringConvertible {
     case disk
     /// The attempt was given up because the daemon stops.
     case cancelled
+
+    /// Whether the cause lies on this machine, so that a person has to mend it.
+    package var isLocal: Bool {
+      switch self {
+      case .configuration, .diskFull, .disk: true
+      case .timedOut, .notConnected, .closed, .tls, .garbage, .cancelled: false
+      }
+    }
   }
 
   package var kind: Kind

@@ -92,6 +92,8 @@ package struct DeliveryCore: Sendable {
   var outboxRetry = Int64.min
   private var outboxFailures = 0
   private(set) var counts: UplinkStatus
+  /// Since when nothing but failures; nil after a success, and when nothing is left that could fail.
+  private(set) var outage: DeliveryOutage?
 
   /// - Parameter seed: of the jitter; drawn at random outside of tests.
   package init(settings: UplinkSettings, seed: UInt64) {
@@ -146,7 +148,7 @@ package struct DeliveryCore: Sendable {
     }
   }
 
-  /// - Parameter bytes: of the body that was sent.
+  /// - Parameter bytes: of the body, as many as went out.
   package mutating func answered(_ id: Int64, _ answer: Answer, bytes: Int, now: Int64) {
     guard var entry = known[id], entry.phase == .inFlight else { return }
     inFlight -= 1
@@ -159,6 +161,7 @@ package struct DeliveryCore: Sendable {
     entry.attempts += 1
     entry.hold = nil
     entry.phase = .waiting(until: now)
+    noteOutage(answer, now)
     switch answer {
     case .hasIt:
       entry.phase = .confirming
@@ -261,6 +264,7 @@ package struct DeliveryCore: Sendable {
   private mutating func forget(_ id: Int64) {
     guard let entry = known.removeValue(forKey: id) else { return }
     update(entry.pipeline) { $0.known -= 1 }
+    if known.isEmpty { outage = nil }
     guard let state = pipelines[entry.pipeline] else { return }
     if state.known < window, let skippedFrom = state.skippedFrom {
       update(entry.pipeline) { $0.skippedFrom = nil }
@@ -291,6 +295,22 @@ package struct DeliveryCore: Sendable {
     for (id, entry) in known where entry.hold == nil && entry.isWaiting {
       known[id]?.phase = .waiting(until: now)
     }
+  }
+
+  /// A success ends an outage, and so does whatever raises an alarm of its own or moves a batch on.
+  private mutating func noteOutage(_ answer: Answer, _ now: Int64) {
+    let isLocal: Bool
+    switch answer {
+    case .hasIt, .credentials, .tooLarge, .refused, .identityConflict, .unknownUpstream:
+      outage = nil
+      return
+    case .stillTakingIn, .notNow: isLocal = false
+    case .unreachable(let cause):
+      guard cause.kind != .cancelled else { return }
+      isLocal = cause.kind.isLocal
+    }
+    outage = DeliveryOutage(
+      since: outage?.since ?? now, isLocal: isLocal, reason: answer.description)
   }
 
   private mutating func failed(retryAfter: Int64?, _ now: Int64) {

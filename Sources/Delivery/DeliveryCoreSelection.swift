@@ -29,17 +29,20 @@ extension DeliveryCore {
     var status = counts
     status.inFlight = inFlight
     status.nextAttemptIn = deadline(now: now).map { max(0, $0 - now) }
-    status.state =
-      switch (hold, circuit) {
-      case (.some, _): .held
-      case (nil, .closed): .closed
-      case (nil, .open): .open
-      case (nil, .halfOpen): .halfOpen
-      }
+    status.state = state
+    status.outage = outage
     let held = pipelines.values.compactMap(\.hold).sorted { $0.since < $1.since }
     let batches = known.values.filter { $0.hold != nil }.sorted { $0.position < $1.position }
     status.holds = (hold.map { [$0] } ?? []) + held + batches.compactMap(\.hold)
     return status
+  }
+
+  private var state: UplinkStatus.State {
+    if hold != nil { return .held }
+    if known.isEmpty { return .idle }
+    let isHeld = known.values.allSatisfy { $0.hold != nil || pipelines[$0.pipeline]?.hold != nil }
+    if isHeld { return .held }
+    return circuit == .closed && outage == nil ? .delivering : .retrying
   }
 
   // MARK: Settling answers

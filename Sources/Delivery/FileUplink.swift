@@ -54,8 +54,10 @@ package final class FileUplink: Uplink {
     }
   }
 
-  package func send(_ batch: Batch, attempt: Int) async -> Answer {
-    await onThread { uplink in uplink.take(batch) }
+  package func send(
+    _ batch: Batch, attempt: Int, wrote: @escaping @Sendable (Int) -> Void
+  ) async -> Answer {
+    await onThread { uplink in uplink.take(batch, wrote) }
       ?? .unreachable(Unreachable(.cancelled, "the uplink has been shut down"))
   }
 
@@ -73,13 +75,13 @@ package final class FileUplink: Uplink {
     try? await NIOThreadPool.singleton.runIfActive { body(self) }
   }
 
-  private func take(_ batch: Batch) -> Answer {
+  private func take(_ batch: Batch, _ wrote: (Int) -> Void) -> Answer {
     state.withLock { state in
       guard !state.isShutDown else {
         return .unreachable(Unreachable(.cancelled, "the uplink has been shut down"))
       }
       do {
-        let answer = try take(batch, &state)
+        let answer = try take(batch, &state, wrote)
         finishIfDue(batch.identity.pipeline, &state)
         return answer
       } catch let error as DiskError {
@@ -93,7 +95,7 @@ package final class FileUplink: Uplink {
   }
 
   /// - Throws: ``DiskError``, ``SplittingError``.
-  private func take(_ batch: Batch, _ state: inout State) throws -> Answer {
+  private func take(_ batch: Batch, _ state: inout State, _ wrote: (Int) -> Void) throws -> Answer {
     let pipeline = batch.identity.pipeline
     try lockDirectory(&state)
     var folder: FileFolder
@@ -109,7 +111,9 @@ package final class FileUplink: Uplink {
     case .conflict(let held): return .identityConflict(held: held)
     case .lacking(let lines):
       if folder.isDue(settings, wall: wall()) { try folder.finish() }
-      try folder.take(batch, lines: lines, body: try body(of: lines, in: batch), wall: wall())
+      let body = try body(of: lines, in: batch)
+      try folder.take(batch, lines: lines, body: body, wall: wall())
+      wrote(body.count)
     }
     return .hasIt
   }

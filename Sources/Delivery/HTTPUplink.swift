@@ -68,16 +68,18 @@ package final class HTTPUplink: Uplink {
     self.wall = wall
   }
 
-  package func send(_ batch: Batch, attempt: Int) async -> Answer {
+  package func send(
+    _ batch: Batch, attempt: Int, wrote: @escaping @Sendable (Int) -> Void
+  ) async -> Answer {
     do {
       let used = try token()
-      let answer = try await attemptOnce(batch, attempt: attempt, token: used)
+      let answer = try await attemptOnce(batch, attempt: attempt, token: used, wrote)
       guard case .credentials = answer else { return answer }
       // Rotated since it was read? Then this is no case for an alarm.
       let fresh = try settings.token()
       await renewCertificates()
       state.withLock { $0.token = .some(fresh) }
-      return fresh == used ? answer : try await attemptOnce(batch, attempt: attempt, token: fresh)
+      return fresh == used ? answer : try await attemptOnce(batch, attempt: attempt, token: fresh, wrote)
     } catch {
       if error.kind == .tls { await renewCertificates() }
       return .unreachable(error)
@@ -151,7 +153,7 @@ package final class HTTPUplink: Uplink {
   // MARK: One request
 
   private func attemptOnce(
-    _ batch: Batch, attempt: Int, token: String?
+    _ batch: Batch, attempt: Int, token: String?, _ wrote: @escaping @Sendable (Int) -> Void
   ) async throws(Unreachable) -> Answer {
     var request = HTTPClientRequest(url: settings.url)
     request.method = .POST
@@ -160,7 +162,8 @@ package final class HTTPUplink: Uplink {
     }
     request.headers.add(name: "User-Agent", value: userAgent)
     if let token { request.headers.add(name: "Authorization", value: "Bearer \(token)") }
-    request.body = .bytes(ByteBuffer(bytes: batch.body))
+    request.body = .stream(
+      CountedBody(bytes: ByteBuffer(bytes: batch.body), wrote: wrote), length: .known(Int64(batch.body.count)))
     let generation = try begin()
     let result = await answer(to: request, from: generation.client)
     await generation.end()
@@ -248,11 +251,23 @@ package final class HTTPUplink: Uplink {
     [ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL, ETIMEDOUT].contains(code)
   }
 
+  /// An error of the system in the system's words. NIO's own are long, and their brackets do not match.
+  private static func words(_ error: any Error) -> String {
+    switch error {
+    case let error as IOError: return String(cString: strerror(error.errnoCode))
+    case let error as NIOConnectionError:
+      if let last = error.connectionErrors.last { return words(last.error) }
+      return [error.dnsAError, error.dnsAAAAError].contains { $0 != nil }
+        ? "the name \(error.host) was not found" : "\(error)"
+    default: return "\(error)"
+    }
+  }
+
   private static func cause(_ kind: Unreachable.Kind, _ error: any Error) -> String {
     switch kind {
     case .timedOut: "no whole answer in time"
-    case .notConnected: "no connection (\(error))"
-    case .closed: "the connection ended before the answer did (\(error))"
+    case .notConnected: "no connection (\(words(error)))"
+    case .closed: "the connection ended before the answer did (\(words(error)))"
     case .tls:
       "the TLS handshake failed (\(error)): is the certificate valid, for this name, and signed "
         + "by an authority of `ca_file`, and does the upstream accept the client's?"

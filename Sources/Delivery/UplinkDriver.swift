@@ -1,3 +1,4 @@
+import Failpoints
 package import Logging
 import Synchronization
 import Telemetry
@@ -24,7 +25,8 @@ package actor UplinkDriver {
   private var timer: (due: Int64, task: Task<Void, Never>)?
   private var waiters: [CheckedContinuation<Void, Never>] = []
   private var alarms: Set<DeliveryHold.Scope> = []
-  private var lastState = UplinkStatus.State.closed
+  private var wasOpen = false
+  private var outageTold = false
   /// Many batches may be sealed before the actor gets to look: one look is enough for all.
   private let isWoken = Atomic<Bool>(false)
 
@@ -150,6 +152,7 @@ package actor UplinkDriver {
         send(id, batch, attempt: attempt)
       case .confirm(let ids):
         try outbox.confirm(ids)
+        Failpoints.confirmed()
         core.didConfirm(ids)
       case .split(let id, let position):
         guard let batch = try batch(id, position) else { return core.vanished(id) }
@@ -196,12 +199,15 @@ package actor UplinkDriver {
   private func send(_ id: Int64, _ batch: Batch, attempt: Int) {
     let uplink = uplink
     sending[id] = Task {
-      let answer = await uplink.send(batch, attempt: attempt)
-      self.sent(id, answer, bytes: batch.body.count)
+      Failpoints.sending()
+      let written = ByteCount()
+      let answer = await uplink.send(batch, attempt: attempt, wrote: written.add)
+      self.sent(id, answer, bytes: written.total)
     }
   }
 
   private func sent(_ id: Int64, _ answer: Answer, bytes: Int) {
+    if answer == .hasIt { Failpoints.receiptReceived() }
     core.answered(id, answer, bytes: bytes, now: now())
     sending[id] = nil
     report(answer)
@@ -230,8 +236,9 @@ package actor UplinkDriver {
 
   /// Logs what began and what ended, once.
   private func report(_ answer: Answer) {
-    guard answer != .hasIt || !alarms.isEmpty || lastState != .closed else { return }
-    let status = core.status(now: now())
+    guard answer != .hasIt || !alarms.isEmpty || wasOpen || outageTold else { return }
+    let time = now()
+    let status = core.status(now: time)
     let holds = Set(status.holds.map(\.scope))
     for hold in status.holds where !alarms.contains(hold.scope) {
       logger.error(
@@ -245,14 +252,33 @@ package actor UplinkDriver {
       logger.notice(
         "delivery is no longer held", metadata: ["uplink": "\(settings.name)", "scope": "\(scope)"])
     }
-    if status.state != lastState, status.state == .open, lastState == .closed {
+    let isOpen = core.circuit != .closed
+    if isOpen, !wasOpen {
       logger.warning(
-        "the circuit is open: the upstream cannot be reached",
+        "the upstream cannot be reached; it is tried again, one batch at a time",
         metadata: ["uplink": "\(settings.name)", "error": "\(status.lastError ?? "")"])
-    } else if status.state != lastState, status.state == .closed {
-      logger.notice("the circuit is closed again", metadata: ["uplink": "\(settings.name)"])
+    } else if wasOpen, !isOpen {
+      logger.notice("the upstream can be reached again", metadata: ["uplink": "\(settings.name)"])
+    }
+    if let outage = status.outage, !outageTold, outage.isAlarming(now: time) {
+      outageTold = true
+      logger.error(
+        "nothing can be delivered",
+        metadata: ["uplink": "\(settings.name)", "reason": "\(outage.reason)"])
+    } else if status.outage == nil, outageTold {
+      outageTold = false
+      logger.notice("the failures have ended", metadata: ["uplink": "\(settings.name)"])
     }
     alarms = holds
-    lastState = status.state
+    wasOpen = isOpen
   }
+}
+
+/// Bytes that one attempt has sent, counted on whatever thread sends them.
+private final class ByteCount: Sendable {
+  private let count = Atomic<Int>(0)
+
+  var total: Int { count.load(ordering: .acquiring) }
+
+  @Sendable func add(_ bytes: Int) { count.add(bytes, ordering: .acquiringAndReleasing) }
 }

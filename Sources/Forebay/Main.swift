@@ -4,12 +4,12 @@ internal import ArgumentParser
 struct Forebay: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "forebay",
-    abstract: "Takes in what devices publish over MQTT, keeps it, and delivers it upstream exactly once.",
+    abstract: "Takes in what devices publish over MQTT, keeps it, and delivers each batch upstream once.",
     discussion: """
       EXAMPLES:
-        forebay demo                                      watch the whole way at work
-        forebay check --config /etc/forebay/forebay.yaml  what would run, or what is wrong
-        forebay run --config /etc/forebay/forebay.yaml
+        forebay demo                          watch the whole way at work
+        forebay check --config forebay.yaml   what would run, or what is wrong
+        forebay run --config forebay.yaml
         forebay status
         forebay audit
       """,

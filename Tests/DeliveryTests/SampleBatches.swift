@@ -145,6 +145,20 @@ final class MemoryOutbox: Outbox {
   }
 }
 
+extension Uplink {
+  /// For tests that do not count bytes.
+  func send(_ batch: Batch, attempt: Int) async -> Answer {
+    await send(batch, attempt: attempt, wrote: { _ in })
+  }
+}
+
+/// Bytes that an uplink says it sent.
+final class Written: Sendable {
+  private let bytes = Mutex(0)
+  var total: Int { bytes.withLock { $0 } }
+  @Sendable func add(_ count: Int) { bytes.withLock { $0 += count } }
+}
+
 let monotonic: @Sendable () -> Int64 = {
   var time = timespec()
   clock_gettime(CLOCK_MONOTONIC, &time)

@@ -47,7 +47,7 @@ extension RealIO {
       }
       #expect(try await eventually { outbox.isEmpty })
       let status = await driver.status()
-      #expect(status.state == .closed && status.attempts == 150 && status.answers == [.hasIt: 150])
+      #expect(status.state == .idle && status.attempts == 150 && status.answers == [.hasIt: 150])
       #expect(status.batchesDelivered == 150 && status.readingsDelivered == 450 && status.lastError == nil)
       #expect(status.bytesSent == upstream.requests.reduce(0) { $0 + Int64($1.body.count) })
       #expect(status.nextAttemptIn == nil && status.inFlight == 0 && status.holds.isEmpty)

@@ -7,35 +7,34 @@ struct AuditCommand: ParsableCommand {
     commandName: "audit",
     abstract: "Check that the books balance to the message.",
     discussion: """
-      Reads both databases at one moment, beside a running daemon or without one, and checks for
-      every pipeline:
+      Reads both databases at one moment, beside a running daemon or without one, and \
+      checks for every pipeline:
 
         messages      received = unmatched + rejected + decoded + damaged + waiting
-        readings      produced + requeued = in the outbox + delivered + dead-lettered upstream
-        dead letters  rejected + dead-lettered upstream = dead letters + recovered + discarded
+        readings      produced + requeued
+                      = in the outbox + delivered + dead-lettered upstream
+        dead letters  rejected + dead-lettered upstream
+                      = dead letters + recovered + discarded
 
-      'received' is a counter that is committed with each block of messages, 'waiting' and 'in the
-      outbox' are counted from the rows: nothing is found by subtraction, so the check can fail.
+      'received' is a counter that is committed with each block of messages, 'waiting' \
+      and 'in the outbox' are counted from the rows: nothing is found by subtraction, \
+      so the check can fail.
 
       EXAMPLES:
         forebay audit
         forebay audit --spool /var/lib/forebay --json
 
-      EXIT STATUS: 0 the books balance; 1 an equation is off; 2 the spool cannot be read; 64
-      wrong usage.
+      The counters are those since each pipeline began, over all restarts.
+
+      EXIT STATUS: 0 the books balance; 1 an equation is off; 2 the spool cannot be \
+      read; 64 wrong usage.
       """)
 
   @OptionGroup var place: SpoolPlace
   @Flag(help: "Print the audit as JSON.") var json = false
 
   func run() throws {
-    let audit: Audit
-    do {
-      audit = try Audit.take(directory: try place.directory())
-    } catch {
-      Output.complain("forebay audit: \(error)")
-      throw ExitCode(2)
-    }
+    let audit = try orComplain("audit") { try Audit.take(directory: try place.existing()) }
     print(json ? try Output.json(AuditReport(audit)) : AuditReport(audit).text)
     if !audit.balances { throw ExitCode(1) }
   }
@@ -117,8 +116,8 @@ struct AuditReport: Codable, Sendable {
     }
     for fault in faults.suffix(20) {
       lines.append(
-        "fault \(fault.kind): \(fault.detail)"
-          + (fault.messages > 0 ? " (\(Output.grouped(fault.messages)) messages)" : ""))
+        "fault \(Output.time(fault.wallNanoseconds)) \(fault.kind): \(fault.detail)"
+          + (fault.messages > 0 ? " (\(Output.count(fault.messages, "message")))" : ""))
     }
     lines.append(balances ? "The books balance." : "THE BOOKS DO NOT BALANCE.")
     return lines.joined(separator: "\n")

@@ -9,9 +9,9 @@ struct DeadLettersCommand: ParsableCommand {
     commandName: "dead-letters",
     abstract: "See, run again or discard what was refused.",
     discussion: """
-      A message that cannot be decoded, and a reading that the upstream refuses for good, are set
-      aside with their bytes, the rule that refused them and the reason. All of this works beside a
-      running daemon.
+      A message that cannot be decoded, and a reading that the upstream refuses for \
+      good, are set aside with their bytes, the rule that refused them and the reason. \
+      All of this works beside a running daemon.
 
       EXAMPLES:
         forebay dead-letters list
@@ -20,7 +20,10 @@ struct DeadLettersCommand: ParsableCommand {
         forebay dead-letters requeue --pipeline climate --rule time.missing
         forebay dead-letters discard 17 18 19
 
-      EXIT STATUS: 0 done; 1 no dead letter fits; 2 the spool cannot be read; 64 wrong usage.
+      EXIT STATUS: 0 done, also when 'list' has nothing to show: no dead letters is \
+      good news; 1 what was named is not there (a pipeline, a number), or nothing could \
+      be requeued or discarded, or not all of it; 2 the spool cannot be read; 64 wrong \
+      usage.
       """,
     subcommands: [List.self, Show.self, Requeue.self, Discard.self])
 }
@@ -39,23 +42,42 @@ struct DeadLetterChoice: ParsableArguments {
   @Option(help: "Only those that this rule refused, for example json.syntax.")
   var rule: String?
 
-  func filter() throws -> DeadLetterFilter {
-    let known = try stage.map { name in
-      guard let stage = Stage(rawValue: name) else {
-        throw ValidationError(
-          "there is no stage '\(name)'; stages are \(Stage.allCases.map(\.rawValue).joined(separator: ", "))")
-      }
-      return stage
-    }
-    return DeadLetterFilter(pipeline: pipeline, stage: known, rule: rule, ids: ids.isEmpty ? nil : ids)
+  func validate() throws {
+    guard let stage, Stage(rawValue: stage) == nil else { return }
+    throw ValidationError(
+      "there is no stage '\(stage)'; stages are \(Stage.allCases.map(\.rawValue).joined(separator: ", "))")
   }
 
+  var filter: DeadLetterFilter {
+    DeadLetterFilter(
+      pipeline: pipeline, stage: stage.flatMap(Stage.init(rawValue:)), rule: rule,
+      ids: ids.isEmpty ? nil : ids)
+  }
+
+  var isEmpty: Bool { ids.isEmpty && pipeline == nil && stage == nil && rule == nil }
+
   /// For what changes things: nothing named means nothing, not everything.
-  func deliberateFilter(all: Bool) throws -> DeadLetterFilter {
-    guard all || !ids.isEmpty || pipeline != nil || stage != nil || rule != nil else {
+  func requireDeliberate(all: Bool) throws {
+    if !all, isEmpty {
       throw ValidationError("name the dead letters by number, --pipeline, --stage or --rule, or say --all")
     }
-    return try filter()
+    if all, !isEmpty { throw ValidationError("--all and a choice exclude each other") }
+  }
+
+  func matches(_ count: (pipeline: String, stage: String, rule: String, count: Int64)) -> Bool {
+    (pipeline ?? count.pipeline) == count.pipeline && (stage ?? count.stage) == count.stage
+      && (rule ?? count.rule) == count.rule
+  }
+
+  /// Ends the command when the pipeline that was named is none that this spool knows.
+  func checkPipeline(in state: StateStore) throws {
+    guard let pipeline else { return }
+    let names = try state.books().map(\.pipeline)
+    guard !names.contains(pipeline) else { return }
+    Output.complain(
+      "forebay dead-letters: there is no pipeline \(quoted(pipeline)); "
+        + (names.isEmpty ? "this spool knows none yet" : "there is: \(names.joined(separator: ", "))"))
+    throw ExitCode(1)
   }
 }
 
@@ -96,15 +118,11 @@ struct DeadLetterReport: Codable {
   }
 }
 
-/// Runs a command on the state; what goes wrong with the spool ends it with exit status 2.
 private func onState<R>(_ place: SpoolPlace, _ body: (StateStore) throws -> R) throws -> R {
-  do {
+  try orComplain("dead-letters") {
     let state = try place.state()
     defer { state.close() }
     return try body(state)
-  } catch let error as SpoolError {
-    Output.complain("forebay dead-letters: \(error)")
-    throw ExitCode(2)
   }
 }
 
@@ -126,38 +144,56 @@ extension DeadLettersCommand {
       var count: Int64
     }
 
+    func validate() throws {
+      if limit < 1 { throw ValidationError("--limit takes a number from 1") }
+      if counts, !choice.ids.isEmpty { throw ValidationError("--counts and numbers exclude each other") }
+    }
+
+    private var nothing: String { choice.isEmpty && after == 0 ? "no dead letters" : "no dead letters fit" }
+
     func run() throws {
       try onState(place) { state in
-        if counts {
-          let counts = try state.deadLetterCounts().map {
-            Count(pipeline: $0.pipeline, stage: $0.stage, rule: $0.rule, count: $0.count)
-          }
-          print(
-            json
-              ? try Output.json(counts)
-              : Output.table(
-                ["PIPELINE", "STAGE", "RULE", "COUNT"],
-                counts.map { [$0.pipeline, $0.stage, $0.rule, String($0.count)] }))
-          return
-        }
-        let letters = try state.deadLetters(try choice.filter(), after: after, limit: limit)
-        let reports = letters.map { DeadLetterReport($0, withPayload: false) }
-        if json {
-          print(try Output.json(reports))
-        } else {
-          print(
-            Output.table(
-              ["ID", "PIPELINE", "RULE", "TOPIC", "RECEIVED", "BYTES", "REASON"],
-              reports.map {
-                [
-                  String($0.id), $0.pipeline, $0.rule, $0.topic, $0.received, String($0.payloadBytes),
-                  $0.reason + ($0.requested ? " (waits to be run again)" : ""),
-                ]
-              }))
-          if letters.count == limit {
-            Output.complain("more may follow: --after \(reports.last?.id ?? 0)")
-          }
-        }
+        try choice.checkPipeline(in: state)
+        if counts { try printCounts(state) } else { try printLetters(state) }
+      }
+    }
+
+    private func printCounts(_ state: StateStore) throws {
+      let counts = try state.deadLetterCounts().filter(choice.matches).map {
+        Count(pipeline: $0.pipeline, stage: $0.stage, rule: $0.rule, count: $0.count)
+      }
+      guard !json else { return print(try Output.json(counts)) }
+      print(
+        counts.isEmpty
+          ? nothing
+          : Output.table(
+            ["PIPELINE", "STAGE", "RULE", "COUNT"],
+            counts.map { [$0.pipeline, $0.stage, $0.rule, Output.grouped($0.count)] }))
+    }
+
+    private func printLetters(_ state: StateStore) throws {
+      let letters = try state.deadLetters(choice.filter, after: after, limit: limit)
+      guard !json else {
+        return print(try Output.json(letters.map { DeadLetterReport($0, withPayload: false) }))
+      }
+      let active = Set(try state.activePipelines().map(\.name))
+      print(
+        letters.isEmpty
+          ? nothing
+          : Output.table(
+            ["ID", "PIPELINE", "RULE", "TOPIC", "RECEIVED", "BYTES", "REASON"],
+            letters.map { stored in
+              let rejection = stored.letter.rejection
+              return [
+                String(stored.letter.id),
+                stored.pipeline + (active.contains(stored.pipeline) ? "" : " (no longer configured)"),
+                rejection.rule, rejection.origin.topic, Output.time(rejection.received.wall),
+                String(rejection.payload.count),
+                rejection.reason + (stored.requested ? " (waits to be run again)" : ""),
+              ]
+            }))
+      if letters.count == limit, let last = letters.last {
+        Output.complain("more may follow: --after \(last.letter.id)")
       }
     }
   }
@@ -188,24 +224,24 @@ extension DeadLettersCommand {
     }
 
     private func show(_ stored: StoredDeadLetter) {
-      let payload = stored.letter.rejection.payload
+      let rejection = stored.letter.rejection
       if raw {
-        StandardStream.output.write(payload)
+        StandardStream.output.write(rejection.payload)
         return
       }
-      let report = DeadLetterReport(stored, withPayload: false)
+      let received = Output.time(rejection.received.wall)
       print(
         """
-        dead letter \(report.id)
-          pipeline  \(report.pipeline)
-          stage     \(report.stage), rule \(report.rule)
-          reason    \(report.reason)
-          topic     \(report.topic) from \(report.source)
-          received  \(report.received), offset \(report.offset) of log \(report.log)
-          attempts  \(report.attempts)\(report.requested ? ", waits to be run again" : "")
-          payload   \(report.payloadBytes) bytes
+        dead letter \(stored.letter.id)
+          pipeline  \(stored.pipeline)
+          stage     \(rejection.stage.rawValue), rule \(rejection.rule)
+          reason    \(rejection.reason)
+          topic     \(rejection.origin.topic) from \(rejection.origin.source)
+          received  \(received), offset \(rejection.offset) of log \(rejection.log)
+          attempts  \(stored.attempts)\(stored.requested ? ", waits to be run again" : "")
+          payload   \(Output.count(Int64(rejection.payload.count), "byte"))
         """)
-      print(Dump.text(payload))
+      print(Dump.text(rejection.payload))
     }
   }
 
@@ -213,19 +249,55 @@ extension DeadLettersCommand {
     static let configuration = CommandConfiguration(
       abstract: "Run dead letters through today's pipeline once more.",
       discussion: """
-        The daemon takes them up within a second or two, or at its next start. One that is refused
-        again stays, with its new reason and one more attempt.
+        The daemon takes them up within a second or two, or at its next start. One that \
+        is refused again stays, with its new reason and one more attempt. Those of a \
+        pipeline that is no longer configured are left as they are: nobody would run \
+        them. Configure it again, or discard them.
         """)
 
     @OptionGroup var choice: DeadLetterChoice
     @OptionGroup var place: SpoolPlace
     @Flag(help: "All of them.") var all = false
 
+    func validate() throws { try choice.requireDeliberate(all: all) }
+
     func run() throws {
-      let filter = try choice.deliberateFilter(all: all)
-      let count = try onState(place) { try $0.requeueDeadLetters(filter) }
-      print("\(count) dead letters are to be run again")
-      if count == 0 { throw ExitCode(1) }
+      try onState(place) { state in
+        try choice.checkPipeline(in: state)
+        let active = Set(try state.activePipelines().map(\.name))
+        var count = 0
+        for name in active.sorted() where choice.pipeline ?? name == name {
+          var filter = choice.filter
+          filter.pipeline = name
+          count += try state.requeueDeadLetters(filter)
+        }
+        let orphans = try orphans(in: state, active: active)
+        if count > 0 || orphans.isEmpty {
+          print("\(Output.count(Int64(count), "dead letter")) \(count == 1 ? "is" : "are") to be run again")
+        }
+        for (name, number) in orphans.sorted(by: { $0.key < $1.key }) {
+          Output.complain(
+            "forebay dead-letters: \(Output.count(number, "dead letter")) of pipeline \(quoted(name)) "
+              + "cannot be run again: it is no longer configured; configure it again, or discard them")
+        }
+        if count == 0 || !orphans.isEmpty { throw ExitCode(1) }
+      }
+    }
+
+    /// How many of those that are meant belong to pipelines that are gone.
+    private func orphans(in state: StateStore, active: Set<String>) throws -> [String: Int64] {
+      var orphans: [String: Int64] = [:]
+      if choice.ids.isEmpty {
+        for count in try state.deadLetterCounts() where choice.matches(count) && !active.contains(count.pipeline) {
+          orphans[count.pipeline, default: 0] += count.count
+        }
+      } else {
+        for letter in try state.deadLetters(choice.filter, limit: choice.ids.count)
+        where !active.contains(letter.pipeline) {
+          orphans[letter.pipeline, default: 0] += 1
+        }
+      }
+      return orphans
     }
   }
 
@@ -237,11 +309,15 @@ extension DeadLettersCommand {
     @OptionGroup var place: SpoolPlace
     @Flag(help: "All of them.") var all = false
 
+    func validate() throws { try choice.requireDeliberate(all: all) }
+
     func run() throws {
-      let filter = try choice.deliberateFilter(all: all)
-      let count = try onState(place) { try $0.discardDeadLetters(filter) }
-      print("\(count) dead letters discarded")
-      if count == 0 { throw ExitCode(1) }
+      try onState(place) { state in
+        try choice.checkPipeline(in: state)
+        let count = try state.discardDeadLetters(choice.filter)
+        print("\(Output.count(Int64(count), "dead letter")) discarded")
+        if count == 0 { throw ExitCode(1) }
+      }
     }
   }
 }

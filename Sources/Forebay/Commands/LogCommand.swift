@@ -15,7 +15,7 @@ struct LogCommand: ParsableCommand {
         forebay log show --topic 'sensors/{device}/climate' --from 1200
         forebay log export --from 0 > messages.ndjson
 
-      EXIT STATUS: 0 done; 2 the spool cannot be read; 64 wrong usage.
+      EXIT STATUS: 0 done, also when no message fits; 2 the spool cannot be read; 64 wrong usage.
       """,
     subcommands: [Show.self, Export.self])
 }
@@ -24,28 +24,48 @@ struct LogCommand: ParsableCommand {
 struct LogRange: ParsableArguments {
   @Option(help: "The first offset; the first that is kept unless named.") var from: Int64?
   @Option(help: "The last offset; the last there is unless named.") var to: Int64?
-  @Option(help: "Only so many messages from the end.") var last: Int64?
+  @Option(help: "Only so many messages from the end of the log, or of --to.") var last: Int64?
   @Option(help: "Only topics that this filter matches, in MQTT's or the configuration's form.")
   var topic: String?
 
   func validate() throws {
     if last != nil, from != nil { throw ValidationError("--last and --from exclude each other") }
     if let last, last < 1 { throw ValidationError("--last takes a number from 1") }
+    for (option, value) in [("--from", from), ("--to", to)] {
+      if let value, value < 0 { throw ValidationError("\(option) takes an offset, from 0") }
+    }
+    if let from, let to, from > to {
+      throw ValidationError("--from \(from) is behind --to \(to): no offset is in between")
+    }
+    _ = try filter()
   }
 
-  /// Calls `body` with every message that is meant, in the order of the log.
-  func forEach(in reader: LogReader, _ body: (Record) throws -> Void) throws {
-    let filter: TopicFilter?
-    do {
-      filter = try topic.map { text throws(TopicFilterError) in try TopicFilter(parsing: text) }
+  private func filter() throws -> TopicFilter? {
+    do throws(TopicFilterError) {
+      return try topic.map { text throws(TopicFilterError) in try TopicFilter(parsing: text) }
     } catch {
       throw ValidationError("--topic: \(error)")
     }
+  }
+
+  /// Calls `body` with every message that is meant, in the order of the log. Says so when there is none.
+  func forEach(in reader: LogReader, _ body: (Record) throws -> Void) throws {
+    let filter = try filter()
     let end = try reader.end().next
-    var offset = try reader.start()
+    let start = try reader.start()
+    let stop = to.map { $0 < end.rawValue ? Offset($0) + 1 : end } ?? end
+    var offset = start
     if let from { offset = max(offset, Offset(from)) }
-    if let last { offset = max(offset, Offset(end.rawValue - last)) }
-    let stop = min(end, to.map { Offset($0) + 1 } ?? end)
+    if let last { offset = max(offset, Offset(stop.rawValue - last)) }
+    var found = false
+    defer {
+      if !found {
+        Output.complain(
+          start < end
+            ? "no message fits; the log holds the offsets \(start) to \(end.rawValue - 1)"
+            : "no message: the log is empty, its next offset is \(end)")
+      }
+    }
     while offset < stop {
       let interested = { (origin: Origin) in filter?.matches(origin.topic) ?? true }
       switch try reader.next(from: offset, interested: interested) {
@@ -60,6 +80,7 @@ struct LogRange: ParsableArguments {
           guard record.offset >= offset, record.offset < stop,
             interested(record.message.origin)
           else { continue }
+          found = true
           try body(record)
         }
         offset = block.end
@@ -79,6 +100,8 @@ struct RecordReport: Codable {
   var received: String
   var clockSynchronised: Bool
   var properties: [String: String]?
+  /// By pipeline: the time that it reads from the payload; only in `log show`.
+  var eventTimes: [String: String]?
   /// The payload where it is UTF-8.
   var payload: String?
   /// The payload in base 64 where it is not.
@@ -112,18 +135,17 @@ struct RecordReport: Codable {
 }
 
 private func onLog(_ place: SpoolPlace, _ body: (LogReader) throws -> Void) throws {
-  do {
-    try body(try place.reader())
-  } catch let error as SpoolError {
-    Output.complain("forebay log: \(error)")
-    throw ExitCode(2)
-  }
+  try orComplain("log") { try body(try place.reader()) }
 }
 
 extension LogCommand {
   struct Show: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Show messages, one line each; the last 20 unless a range is named.")
+      abstract: "Show messages, one line each; the last 20 unless a range is named.",
+      discussion: """
+        Where a pipeline takes its time from the payload, 'event' is the time that it \
+        reads there. When that lies in 1970 or far ahead, time.unit is probably wrong.
+        """)
 
     @OptionGroup var range: LogRange
     @OptionGroup var place: SpoolPlace
@@ -133,19 +155,39 @@ extension LogCommand {
       var range = range
       if range.from == nil, range.to == nil, range.last == nil { range.last = 20 }
       try onLog(place) { reader in
+        let events = EventTimes(spool: try place.directory())
+        var doubtful: [String: Int64] = [:]
         try range.forEach(in: reader) { record in
-          let report = RecordReport(record)
-          if json {
-            print(try Output.json(report, pretty: false))
-          } else {
-            let payload =
-              report.payload.map { text in String(text.prefix(200).filter { !$0.isNewline }) }
-              ?? "(\(record.message.payload.count) bytes, not UTF-8)"
-            print(
-              "\(report.offset)  \(report.received)  \(report.source)  \(report.topic)  \(payload)")
+          let times = events.times(of: record.message)
+          for (pipeline, time) in times
+          where EventTimes.isDoubtful(time, received: record.message.received.wall) {
+            doubtful[pipeline, default: 0] += 1
           }
+          print(json ? try line(json: record, times) : line(record, times))
+        }
+        for (pipeline, count) in doubtful.sorted(by: { $0.key < $1.key }) {
+          Output.complain(
+            "pipeline \(pipeline) reads a time from \(Output.count(count, "message")) of these that lies before "
+              + "2000 or far ahead: is its time.unit right?")
         }
       }
+    }
+
+    private func line(json record: Record, _ times: [String: Int64]) throws -> String {
+      var report = RecordReport(record)
+      report.eventTimes = times.isEmpty ? nil : times.mapValues(RFC3339.text)
+      return try Output.json(report, pretty: false)
+    }
+
+    private func line(_ record: Record, _ times: [String: Int64]) -> String {
+      let message = record.message
+      let payload =
+        String(validating: message.payload, as: UTF8.self).map { text in
+          String(text.prefix(200).filter { !$0.isNewline })
+        } ?? "(\(Output.count(Int64(message.payload.count), "byte")), not UTF-8)"
+      let events = Set(times.values).sorted().map { "event \(Output.time($0))  " }.joined()
+      return "\(record.offset)  \(Output.time(message.received.wall))  \(message.origin.source)  "
+        + "\(message.origin.topic)  \(events)\(payload)"
     }
   }
 

@@ -1,4 +1,5 @@
 internal import FoundationEssentials
+internal import Pipeline
 
 /// What commands print.
 enum Output {
@@ -36,6 +37,35 @@ enum Output {
       unit += 1
     }
     return unit == 0 ? "\(count) B" : "\(decimal(value, places: 1)) \(units[unit])"
+  }
+
+  /// `1 dead letter`, `2 dead letters`, `1,000 batches`.
+  static func count(_ number: Int64, _ noun: String) -> String {
+    let ending = noun.hasSuffix("ch") || noun.hasSuffix("s") ? "es" : "s"
+    return "\(grouped(number)) \(noun)\(number == 1 ? "" : ending)"
+  }
+
+  /// A time in UTC for people: RFC 3339, to the millisecond.
+  static func time(_ wall: Int64) -> String {
+    let text = RFC3339.text(wall)
+    let (whole, fraction) = (text.prefix(19), text.dropFirst(20).dropLast())
+    return "\(whole).\((fraction + "000").prefix(3))Z"
+  }
+
+  /// How long something lasts, for people: its two largest units.
+  /// - Parameter nanoseconds: not below zero.
+  static func duration(_ nanoseconds: Int64) -> String {
+    let seconds = max(0, nanoseconds) / 1_000_000_000
+    let units: [(Int64, String)] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")]
+    guard let first = units.firstIndex(where: { seconds >= $0.0 }) else { return "0 s" }
+    let larger = "\(seconds / units[first].0) \(units[first].1)"
+    guard first + 1 < units.count else { return larger }
+    let smaller = seconds % units[first].0 / units[first + 1].0
+    return smaller == 0 ? larger : "\(larger) \(smaller) \(units[first + 1].1)"
+  }
+
+  static func duration(seconds: Double) -> String {
+    duration(Int64(min(max(0, seconds.isFinite ? seconds : 0), 9e9) * 1e9))
   }
 
   /// A decimal number with so many places, without a locale.

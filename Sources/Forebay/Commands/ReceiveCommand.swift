@@ -12,7 +12,7 @@ struct ReceiveCommand: AsyncParsableCommand {
       record per batch in DIR/batches.log, from which the memory of what it has is rebuilt at every start. \
       SIGTERM and Ctrl-C stop it and print totals. SIGHUP reads the token and DIR/fail again.
 
-      Examples:
+      EXAMPLES:
         forebay receive --listen 127.0.0.1:9000 --store /tmp/upstream
         forebay receive --store /tmp/upstream --fail 503x3 '429:retry-after=2'
         forebay receive --store /tmp/upstream --verify --json
@@ -32,7 +32,7 @@ struct ReceiveCommand: AsyncParsableCommand {
         drop-after-store    takes the batch, closes without an answer
       DIR/fail holds such rules too, one a line; SIGHUP replaces all rules by it.
 
-      Exit codes: 0 stopped cleanly, or what was verified is complete; 1 what was verified is not \
+      EXIT STATUS: 0 stopped cleanly, or what was verified is complete; 1 what was verified is not \
       complete; 2 it could not work (the reason is on standard error); 64 wrong usage.
       """)
 

@@ -9,22 +9,23 @@ struct SimulateCommand: AsyncParsableCommand {
     discussion: """
       Plays CSV files with the columns timestamp and value (RFC 4180), one series a file, or makes values \
       up when there is no --csv. A device publishes
-        {"device":"pump-001","seq":1,"ts":1386018900000,"value":73.96732207,"series":"machine_temperature"}
+        {"device":"pump-001","seq":1,"ts":1386018900000,"value":73.96,"series":"pump"}
       with a sequence number of its own, dense from 1, and ts in milliseconds: the recorded moment with \
       --speed, else the moment of sending. With --count, recordings begin again at their end; without it each \
-      is played once, and made-up values go on until Ctrl-C.
+      is played once, and made-up values go on until Ctrl-C. With --first-seq a simulation goes on where \
+      another one ended.
 
       At QoS 1 it waits for the acknowledgement of everything, connects again when the broker goes away, and \
       reports what was published and acknowledged. Ctrl-C ends it so too; a second one at once.
 
-      Examples:
+      EXAMPLES:
         forebay simulate --url mqtt://127.0.0.1:1883 --devices 20 --rate 5
         forebay simulate --url mqtt://127.0.0.1:1883 --csv data/nab --speed 3600
-        forebay simulate --url mqtt://127.0.0.1:1883 --devices 50 --rate 0 --count 1000000 --json
-        forebay simulate --url mqtts://broker:8883 --ca-file ca.pem --user pump --password-file secret
-        forebay simulate --url mqtt://127.0.0.1:1883 --duplicates 2 --outages every=60s,for=5s
+        forebay simulate --url mqtt://127.0.0.1:1883 --rate 0 --count 1000000 --json
+        forebay simulate --url mqtts://b --ca-file ca.pem --user u --password-file p
+        forebay simulate --url mqtt://127.0.0.1:1883 --outages every=60s,for=5s
 
-      Exit codes: 0 everything was acknowledged; 1 something was not, or was refused by the broker; \
+      EXIT STATUS: 0 everything was acknowledged; 1 something was not, or was refused by the broker; \
       2 it could not work (the reason is on standard error); 64 wrong usage.
       """)
 
@@ -53,6 +54,12 @@ struct SimulateCommand: AsyncParsableCommand {
 
   @Option(help: "Messages of all devices together, duplicates not counted.")
   var count: Int?
+
+  @Option(help: "Sequence number of each device's first message.")
+  var firstSeq = 1
+
+  @Option(help: "Fill each payload up to so many bytes, with a member 'note'; one that is longer stays as it is.")
+  var payloadBytes: Int?
 
   @Option(help: "Quality of service, 0 or 1.")
   var qos: Int32 = 1
@@ -112,6 +119,9 @@ struct SimulateCommand: AsyncParsableCommand {
     try require((1...1000).contains(clients), "--clients: expected 1 to 1000.")
     try require((0...1).contains(qos), "--qos: expected 0 or 1.")
     try require(count ?? 1 >= 1, "--count: expected at least 1.")
+    try require((1...1_000_000_000).contains(firstSeq), "--first-seq: expected 1 to 1000000000.")
+    try require((1...1_000_000).contains(payloadBytes ?? 1), "--payload-bytes: expected 1 to 1000000.")
+    try require(firstSeq == 1 || speed == nil, "--first-seq goes with --rate and --total-rate only.")
     try require((certFile == nil) == (keyFile == nil), "--cert-file and --key-file go together.")
     try require(passwordFile == nil || user != nil, "--password-file needs --user.")
     let secured = try broker().tls != nil
@@ -153,6 +163,8 @@ struct SimulateCommand: AsyncParsableCommand {
       plan.rate = .perDevice(rate ?? 1)
     }
     plan.count = count
+    plan.firstSequence = firstSeq
+    plan.payloadBytes = payloadBytes
     plan.qos = qos
     plan.jitter = try duration(jitter, option: "--jitter")
     plan.duplicates = try percent()
@@ -218,7 +230,7 @@ struct SimulateCommand: AsyncParsableCommand {
       switch ConfigurationFiles.system.kind(path) {
       case .directory: paths += try files(in: path)
       case .missing: throw UnusableInput(place: path, reason: "does not exist")
-      case .other: paths.append(path)
+      case .socket, .other: paths.append(path)
       }
     }
     return try paths.map { path in

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Glibc
 internal import Spool
 
 /// Which spool a command reads: named itself, or by the configuration.
@@ -11,27 +12,59 @@ struct SpoolPlace: ParsableArguments {
   @Option(help: ArgumentHelp("The spool's folder, instead of the configuration's.", valueName: "folder"))
   var spool: String?
 
+  /// Why a spool cannot be used, told before SQLite says it in its own words.
+  struct Fault: Error, Sendable, Hashable, CustomStringConvertible {
+    var path: String
+    /// Of access(2).
+    var code: Int32
+
+    var description: String {
+      switch code {
+      case ENOENT, ENOTDIR: "\(path): there is no spool here; --spool or --config names another"
+      case EACCES, EPERM, EROFS:
+        "\(path): \(ConfigurationFiles.errorText(code)): the spool is for the user that the daemon runs as; "
+          + "try with sudo, or name another with --spool"
+      default: "\(path): \(ConfigurationFiles.errorText(code)); --spool names another"
+      }
+    }
+  }
+
   func directory() throws -> String {
-    if let spool { return spool }
-    do {
-      return try Configuration.load(path: config).spool.directory
+    if let spool { return PathText.absolute(spool, from: PathText.workingDirectory) }
+    do throws(ConfiguredPlaces.Fault) {
+      let places = try ConfiguredPlaces.find(config: config)
+      if let note = places.note { Output.complain("forebay: \(note)") }
+      return places.spool
     } catch {
-      Output.complain("\(error)")
-      Output.complain("forebay: name the spool with --spool, or mend the configuration")
+      Output.complain("forebay: \(error)")
+      Output.complain("forebay: name the spool with --spool, or another configuration with --config")
       throw ExitCode(2)
     }
   }
 
-  func state() throws -> StateStore {
-    let path = Spool.statePath(try directory())
-    guard StateStore.exists(at: path) else {
-      Output.complain("forebay: \(path): there is no spool here (--spool or --config names another)")
-      throw ExitCode(2)
+  /// The folder, in which both databases are and may be used.
+  func existing() throws -> String {
+    let directory = try directory()
+    for path in [Spool.statePath(directory), Spool.logPath(directory)] {
+      // Who reads a database in WAL mode writes, too: its shared memory.
+      guard access(path, R_OK | W_OK) == 0 else { throw Fault(path: path, code: errno) }
     }
-    return try StateStore(path: path)
+    return directory
   }
 
-  func reader() throws -> LogReader {
-    try LogReader(path: Spool.logPath(try directory()))
+  func state() throws -> StateStore { try StateStore(path: Spool.statePath(try existing())) }
+
+  func reader() throws -> LogReader { try LogReader(path: Spool.logPath(try existing())) }
+}
+
+/// Runs what a command does. What it throws besides an exit status is told, and ends it with status 2.
+func orComplain<R>(_ command: String, _ body: () throws -> R) throws -> R {
+  do {
+    return try body()
+  } catch let code as ExitCode {
+    throw code
+  } catch {
+    Output.complain("forebay \(command): \(error)")
+    throw ExitCode(2)
   }
 }

@@ -136,17 +136,38 @@ extension ConfigurationDecoder {
           "the directory \(file.directory) and that of the uplink \(quoted(other.name)) lie within each other")
       }
       directories.append((path, uplink.settings.name))
-      if files.kind(file.directory) == .other {
-        value.error(
-          "\(file.directory) is not a directory", concern: .surroundings)
-      }
+      checkFolder(file.directory, value)
+    }
+  }
+
+  private func checkFolder(_ path: String, _ value: ConfigurationValue) {
+    guard let obstacle = files.obstacle(path) else { return }
+    value.error(obstacle.message(about: path), hint: obstacle.hint, concern: .surroundings)
+  }
+
+  /// The folder of the spool is checked with the spool.
+  func check(_ status: Configuration.Status, spool: SpoolSettings, in root: ConfigurationValue) {
+    let value = root.nearest("status", "socket")
+    let path = status.socket
+    let folder = PathText.folder(of: path)
+    if [.directory, .other].contains(files.kind(path)) {
+      value.error("\(path) is there and is no socket; it is not replaced", concern: .surroundings)
+    } else if folder != spool.directory, let obstacle = files.obstacle(folder),
+      files.kind(folder) != .missing || obstacle.isSomethingElse
+    {
+      value.error(
+        "the socket \(path) cannot be made: \(obstacle.message(about: folder))", hint: obstacle.hint,
+        concern: .surroundings)
+    } else if folder != spool.directory, files.kind(folder) == .missing {
+      // Perhaps the unit makes it, as systemd's RuntimeDirectory= does, so it may be there in time.
+      value.warning(
+        "the folder \(folder) of the socket does not exist, and forebay does not make it",
+        hint: "make it, or add RuntimeDirectory= to the unit", concern: .surroundings)
     }
   }
 
   func check(_ settings: SpoolSettings, in root: ConfigurationValue) {
-    if files.kind(settings.directory) == .other {
-      root.nearest("spool", "directory").error("\(settings.directory) is not a directory", concern: .surroundings)
-    }
+    checkFolder(settings.directory, root.nearest("spool", "directory"))
     guard let volume = files.volume(settings.directory) else { return }
     let total = Quantity.describe(roughly: volume.total)
     let minimumFree = Quantity.describe(bytes: settings.minimumFree)

@@ -50,6 +50,7 @@ struct ConfigurationDecoder {
     check(group, sources: sources, in: value)
     check(uplinks: uplinks, spool: spool)
     check(spool, in: value)
+    check(status, spool: spool, in: value)
     warnOfUnused(sources: sources, pipelines: pipelines, uplinks: uplinks)
     guard let gateway, !diagnostics.hasErrors else { return nil }
     return Configuration(

@@ -36,12 +36,15 @@ struct ConfigurationFiles: Sendable {
   enum Kind: Sendable, Hashable {
     case missing
     case directory
+    case socket
     case other
   }
 
   /// The bytes of a regular file of at most so many bytes.
   var read: @Sendable (_ path: String, _ limit: Int) -> Result<Contents, Fault>
   var kind: @Sendable (_ path: String) -> Kind
+  /// What stands against using a folder, or making it where it is missing.
+  var obstacle: @Sendable (_ path: String) -> FolderObstacle?
   /// The path without symbolic links, as far as it exists.
   var resolved: @Sendable (_ path: String) -> String
   /// The file system that a path lies in, or would lie in; nil when the system does not say.
@@ -52,7 +55,8 @@ struct ConfigurationFiles: Sendable {
   /// This machine.
   static var system: ConfigurationFiles {
     ConfigurationFiles(
-      read: readFile, kind: kindOfFile, resolved: resolvedPath, volume: volumeOfPath,
+      read: readFile, kind: kindOfFile, obstacle: FolderObstacle.onDisk, resolved: resolvedPath,
+      volume: volumeOfPath,
       credentialsDirectory: environment("CREDENTIALS_DIRECTORY"))
   }
 
@@ -84,7 +88,11 @@ struct ConfigurationFiles: Sendable {
   private static let kindOfFile: @Sendable (String) -> Kind = { path in
     var status = stat()
     guard stat(path, &status) == 0 else { return .missing }
-    return status.st_mode & S_IFMT == S_IFDIR ? .directory : .other
+    switch status.st_mode & S_IFMT {
+    case S_IFDIR: return .directory
+    case S_IFSOCK: return .socket
+    default: return .other
+    }
   }
 
   private static let resolvedPath: @Sendable (String) -> String = { path in

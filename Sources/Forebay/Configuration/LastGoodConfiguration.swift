@@ -72,11 +72,7 @@ struct LastGoodConfiguration: Sendable {
       refusal = error
     }
     let absolute = PathText.absolute(path, from: PathText.workingDirectory)
-    for directory in candidates(for: absolute, refused: refusal.bytes, files: files) {
-      let kept = "\(directory)/\(LastGoodConfiguration.fileName)"
-      guard case .success(let contents) = files.read(kept, LastGoodConfiguration.limit),
-        let bytes = LastGoodConfiguration.bytes(in: contents.bytes, keptFrom: absolute)
-      else { continue }
+    for (kept, bytes) in copies(of: absolute, refused: refusal.bytes, files: files) {
       do throws(ConfigurationErrors) {
         let configuration = try Configuration.decode(
           Configuration.Origin(path: absolute, bytes: bytes), shownAs: kept, files: files,
@@ -95,20 +91,7 @@ struct LastGoodConfiguration: Sendable {
     throw refusal
   }
 
-  /// The configuration that ran before the one that is about to: what it says of pipelines that have been
-  /// dropped since is needed once more, to seal their backlog. Nil on the first start.
-  func previous(of boot: Boot, files: ConfigurationFiles = .system) -> Configuration? {
-    let origin = boot.configuration.origin
-    let kept = "\(boot.configuration.spool.directory)/\(LastGoodConfiguration.fileName)"
-    guard case .success(let contents) = files.read(kept, LastGoodConfiguration.limit),
-      let bytes = LastGoodConfiguration.bytes(in: contents.bytes, keptFrom: origin.path)
-    else { return nil }
-    return try? Configuration.decode(
-      Configuration.Origin(path: origin.path, bytes: bytes), shownAs: kept, files: files,
-      toleratesSurroundings: true)
-  }
-
-  private static let limit = YAMLParser.Limits().bytes + trailerLimit
+  static let limit = YAMLParser.Limits().bytes + trailerLimit
 
   /// Errors that an alarm names; more would hide the first.
   private static let namedErrors = 5
@@ -119,6 +102,22 @@ struct LastGoodConfiguration: Sendable {
     let more = errors.count > namedErrors ? " | and \(errors.count - namedErrors) more" : ""
     return "the configuration \(path) is refused, running on the last one that ran (\(kept)): "
       + named + more
+  }
+
+  /// The copies that were kept of the configuration at `path`, likeliest first.
+  /// - Parameters:
+  ///   - path: absolute.
+  ///   - bytes: what the file holds now.
+  func copies(
+    of path: String, refused bytes: [UInt8], files: ConfigurationFiles
+  ) -> [(path: String, bytes: [UInt8])] {
+    candidates(for: path, refused: bytes, files: files).compactMap { directory in
+      let kept = "\(directory)/\(LastGoodConfiguration.fileName)"
+      guard case .success(let contents) = files.read(kept, LastGoodConfiguration.limit),
+        let bytes = LastGoodConfiguration.bytes(in: contents.bytes, keptFrom: path)
+      else { return nil }
+      return (kept, bytes)
+    }
   }
 
   /// Where a kept copy may lie, likeliest first: where the location file says; where the refused file
@@ -164,10 +163,10 @@ struct LastGoodConfiguration: Sendable {
   /// Keeps a configuration that has been running. Does nothing when it is kept already, so that it may
   /// be called after every start and reload without wearing the flash.
   ///
-  /// The spool's directory must exist; the state directory is made when only its last part is missing.
-  func keep(_ configuration: Configuration) throws(Fault) {
+  /// - Parameter directory: that of the spool that is open, which a reload does not change; it must
+  ///   exist. The state directory is made when only its last part is missing.
+  func keep(_ configuration: Configuration, in directory: String) throws(Fault) {
     let origin = configuration.origin
-    let directory = configuration.spool.directory
     guard !(origin.path + directory).utf8.contains(UInt8(ascii: "\n")) else {
       throw Fault(operation: "keep", path: quoted(origin.path), cause: "the path has a line break")
     }

@@ -22,7 +22,11 @@ extension Daemon {
     let uplinkStatus = await uplinks.status()
     let space = spool.space.figures
     let end = try spool.log.end()
-    let pipelines = try pipelineReports(end: end, now: now)
+    let books = try spool.state.books()
+    let waiting = try spool.state.outboxTotals()
+    let stranded = books.filter { book in
+      waiting[book.pipeline] != nil && !uplinkStatus.contains { $0.name == book.uplink }
+    }
     return StatusReport(
       gateway: configuration.gateway.id, site: configuration.gateway.site,
       software: Version.current, uptimeSeconds: Double(now.monotonic - started) / 1e9,
@@ -32,22 +36,23 @@ extension Daemon {
         directory: spool.settings.directory, usedBytes: space.used, maximumBytes: space.maximum,
         freeBytes: space.free, minimumFreeBytes: space.minimumFree, parked: spool.space.parked,
         log: end.log.rawValue, nextOffset: end.next.rawValue, received: end.received),
-      pipelines: pipelines, uplinks: uplinkStatus.map(StatusReport.Uplink.init),
-      alarms: alarms(sources: sources, uplinks: uplinkStatus))
+      pipelines: pipelineReports(books, waiting, end: end, now: now),
+      uplinks: uplinkStatus.map { StatusReport.Uplink($0, now: now.monotonic) },
+      alarms: alarms(
+        sources: sources, uplinks: uplinkStatus, stranded: stranded, now: now.monotonic))
   }
 
   private func pipelineReports(
-    end: LogStore.End, now: Moment
-  ) throws -> [StatusReport.Pipeline] {
+    _ books: [Audit.Entry],
+    _ totals: [String: (batches: Int64, readings: Int64, oldestWall: Int64)], end: LogStore.End, now: Moment
+  ) -> [StatusReport.Pipeline] {
     let figures = pipelines.figures
-    let books = try spool.state.books()
-    let totals = try spool.state.outboxTotals()
     return books.filter { $0.active || totals[$0.pipeline] != nil }.map { book in
       let figure = figures[book.pipeline]
       let total = totals[book.pipeline]
       return StatusReport.Pipeline(
-        name: book.pipeline, version: figure?.version ?? "", draining: figure?.draining ?? false,
-        backlog: figure.map { max(0, end.next - $0.readPosition) } ?? 0,
+        name: book.pipeline, version: figure?.version ?? "", draining: figure?.until != nil,
+        backlog: figure.map { max(0, ($0.until ?? end.next) - $0.readPosition) } ?? 0,
         openReadings: figure?.openReadings ?? 0, outboxBatches: total?.batches ?? 0,
         outboxReadings: total?.readings ?? 0,
         oldestOutboxSeconds: total.map { max(0, Double(now.wall - $0.oldestWall) / 1e9) },
@@ -58,21 +63,23 @@ extension Daemon {
     }
   }
 
-  private func alarms(sources: [SourceStatus], uplinks: [UplinkStatus]) -> [StatusReport.Alarm] {
+  private func alarms(
+    sources: [SourceStatus], uplinks: [UplinkStatus], stranded: [Audit.Entry], now: Int64
+  ) -> [StatusReport.Alarm] {
     var alarms: [StatusReport.Alarm] = []
     func raise(_ kind: String, _ text: String) {
       alarms.append(StatusReport.Alarm(kind: kind, text: text))
     }
-    if let text = alarmAtBoot { raise("configuration", text) }
+    if let text = configurationAlarm { raise("configuration", text) }
     if let text = spool.space.parked { raise("parked", text) }
     if let text = pipelines.trouble { raise("pipelines", text) }
     for source in sources {
       switch source.state {
       case .refused, .takenOver, .logFailed:
-        raise("source", "\(source.name): \(source.fault ?? source.state.rawValue)")
+        raise("source", "\(source.place): \(source.plainFault ?? source.state.rawValue)")
       case .connecting, .connected, .waiting, .parked, .stopped:
-        if let fault = source.fault, source.state != .connected {
-          raise("source", "\(source.name): \(fault)")
+        if source.state != .connected, let fault = source.plainFault {
+          raise("source", "\(source.place): \(fault)")
         }
       }
       for (filter, reason) in source.refusedFilters.sorted(by: { $0.key < $1.key }) {
@@ -84,11 +91,24 @@ extension Daemon {
       if let dropped = source.droppedByBroker, dropped.sinceConnected > 0 {
         raise(
           "dropped-by-broker",
-          "\(source.name): the broker has dropped \(dropped.sinceConnected) messages since we connected")
+          "\(source.name): the broker has dropped \(Output.count(dropped.sinceConnected, "message")) "
+            + "since we connected")
       }
     }
+    for book in stranded {
+      raise(
+        "uplink",
+        "\(Output.count(book.ledger.inOutbox, "reading")) of pipeline \(book.pipeline) wait for uplink "
+          + "\(book.uplink.isEmpty ? "unknown" : book.uplink), which is not configured: configure it until "
+          + "they are delivered")
+    }
     for uplink in uplinks {
-      for hold in uplink.holds { raise("uplink", "\(uplink.name): \(hold.text)") }
+      for hold in uplink.holds {
+        raise("uplink", "\(uplink.name): \(hold.text) (for \(Output.duration(now - hold.since)))")
+      }
+      if let outage = uplink.outage, outage.isAlarming(now: now) {
+        raise("uplink", "\(uplink.name): \(outage.text(now: now))")
+      }
     }
     return alarms
   }
@@ -98,14 +118,24 @@ extension StatusReport.Source {
   init(_ status: SourceStatus) {
     self.init(
       name: status.name, state: status.state.rawValue,
-      detail: status.parkedFor ?? status.fault, messages: status.messages, bytes: status.bytes,
-      groups: status.groups, reconnects: status.reconnects,
+      detail: status.parkedFor ?? status.plainFault, messages: status.messages, bytes: status.bytes,
+      groups: status.groups, reconnects: status.reconnects, redelivered: status.redelivered,
       droppedByBroker: status.droppedByBroker?.total)
   }
 }
 
+extension SourceStatus {
+  fileprivate var place: String { "\(name) (\(address))" }
+
+  /// The fault without `source NAME, ADDRESS: `, which intake says for its log: here the name stands beside it.
+  fileprivate var plainFault: String? {
+    let prefix = "source \(name), \(address): "
+    return fault.map { $0.hasPrefix(prefix) ? String($0.dropFirst(prefix.count)) : $0 }
+  }
+}
+
 extension StatusReport.Uplink {
-  init(_ status: UplinkStatus) {
+  init(_ status: UplinkStatus, now: Int64) {
     self.init(
       name: status.name, state: status.state.rawValue, attempts: status.attempts,
       answers: Dictionary(
@@ -113,6 +143,7 @@ extension StatusReport.Uplink {
       batchesDelivered: status.batchesDelivered, readingsDelivered: status.readingsDelivered,
       bytesSent: status.bytesSent, inFlight: status.inFlight, lastError: status.lastError,
       nextAttemptSeconds: status.nextAttemptIn.map { Double($0) / 1e9 },
+      failingSeconds: status.outage.map { Double(max(0, now - $0.since)) / 1e9 },
       holds: status.holds.map(\.text))
   }
 }
@@ -124,6 +155,13 @@ extension DeliveryHold {
     case .pipeline(let name): "pipeline \(name) held (\(cause.rawValue)): \(reason)"
     case .batch(let identity): "batch \(identity) held (\(cause.rawValue)): \(reason)"
     }
+  }
+}
+
+extension DeliveryOutage {
+  fileprivate func text(now: Int64) -> String {
+    "nothing could be delivered for \(Output.duration(now - since)), "
+      + (isLocal ? "because of this machine: " : "it is tried again and again: ") + reason
   }
 }
 

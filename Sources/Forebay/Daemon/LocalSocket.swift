@@ -5,12 +5,30 @@ internal import Glibc
 struct LocalSocket {
   struct Failure: Error, CustomStringConvertible {
     var description: String
+
+    init(description: String) { self.description = description }
+
+    /// - Parameter code: what `connect` or another call gave (connect(2), unix(7)).
+    init(_ operation: String, _ path: String, code: Int32) {
+      let hint =
+        switch code {
+        case ENOENT, ENOTDIR: "no daemon has made this socket: is it running, and is this its socket?"
+        case ECONNREFUSED: "no daemon listens there: the socket is left from one that has ended, or is no socket"
+        case EACCES, EPERM:
+          "a daemon may well be running: the socket is for its user and its group; try with sudo"
+        default: ""
+        }
+      description =
+        "cannot \(operation) \(path): \(ConfigurationFiles.errorText(code))" + (hint.isEmpty ? "" : "; \(hint)")
+    }
   }
 
   /// Listens at `path` and answers every connection with what `document` gives at that time.
   static func serve(_ path: String, document: @escaping @Sendable () async -> [UInt8]) throws {
     let listener = try makeSocket(path)
-    unlink(path)
+    // One that an earlier run has left; anything else that stands there is not ours to delete.
+    var status = stat()
+    if lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK { unlink(path) }
     let bound = try withAddress(path) { bind(listener, $0, $1) }
     guard bound == 0, chmod(path, 0o660) == 0, listen(listener, 16) == 0 else {
       defer { close(listener) }
@@ -49,7 +67,12 @@ struct LocalSocket {
       let count = read(client, &chunk, chunk.count)
       if count < 0, errno == EINTR { continue }
       guard count >= 0 else { throw failure("read from", path) }
-      if count == 0 { return bytes }
+      if count == 0 {
+        guard !bytes.isEmpty else {
+          throw Failure(description: "\(path): the daemon ended the connection without an answer; is it stopping?")
+        }
+        return bytes
+      }
       bytes.append(contentsOf: chunk[..<count])
     }
   }
@@ -93,13 +116,6 @@ struct LocalSocket {
   }
 
   private static func failure(_ operation: String, _ path: String) -> Failure {
-    let code = errno
-    let hint =
-      switch code {
-      case ENOENT, ECONNREFUSED: " (is the daemon running?)"
-      case EACCES: " (you are not in the daemon's group; try with sudo)"
-      default: ""
-      }
-    return Failure(description: "\(operation) \(path): \(String(cString: strerror(code)))\(hint)")
+    Failure(operation, path, code: errno)
   }
 }

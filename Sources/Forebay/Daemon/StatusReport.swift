@@ -1,14 +1,18 @@
 /// What `forebay status` shows: one document, the same for people and for programs. Version 1; fields
-/// are added, never renamed or removed, within a version.
+/// are added, never renamed or removed, within a version. docs/status.md describes every one.
 struct StatusReport: Codable, Sendable {
   struct Source: Codable, Sendable {
     var name: String
+    /// ``SourceState``
     var state: String
     var detail: String?
+    // Since the daemon started:
     var messages: Int64
     var bytes: Int64
     var groups: Int64
     var reconnects: Int64
+    /// Messages that the broker sent again and that were recognised: acknowledged, not taken twice.
+    var redelivered: Int64 = 0
     /// Messages that the broker says it has dropped since it started, for whomever; nil when it does not say.
     var droppedByBroker: Int64?
   }
@@ -40,6 +44,7 @@ struct StatusReport: Codable, Sendable {
     var outboxReadings: Int64
     /// Seconds since the oldest batch in the outbox was sealed; nil when it is empty.
     var oldestOutboxSeconds: Double?
+    // The ledger: since the pipeline began, over all restarts.
     var decoded: Int64
     var unmatched: Int64
     var rejected: Int64
@@ -51,15 +56,20 @@ struct StatusReport: Codable, Sendable {
 
   struct Uplink: Codable, Sendable {
     var name: String
+    /// `idle`, `delivering`, `retrying` or `held`.
     var state: String
+    // Since the daemon started:
     var attempts: Int64
     var answers: [String: Int64]
     var batchesDelivered: Int64
     var readingsDelivered: Int64
+    /// Bytes of bodies, as compressed, that went out, those of attempts that failed included.
     var bytesSent: Int64
     var inFlight: Int
     var lastError: String?
     var nextAttemptSeconds: Double?
+    /// Seconds since the first of the failures that no success has ended; nil when there are none.
+    var failingSeconds: Double?
     var holds: [String]
   }
 

@@ -6,11 +6,11 @@ struct DemoCommand: ParsableCommand {
     commandName: "demo",
     abstract: "Watch the whole way at work: devices, broker, daemon, upstream.",
     discussion: """
-      Starts a private mosquitto, the reference upstream, the daemon and simulated devices, all on free
-      ports of 127.0.0.1 and in one folder, and shows what flows. Ctrl-C stops the devices, lets the
+      Starts a private mosquitto, the reference upstream, the daemon and simulated devices, all on free \
+      ports of 127.0.0.1 and in one folder, and shows what flows. Ctrl-C stops the devices, lets the \
       daemon deliver what it has, stops everything and prints the audit and the upstream's verdict.
 
-      While it runs, stop and start any part of it by its process id (shown at the start), for example
+      While it runs, stop and start any part of it by its process id (shown at the start), for example \
       kill -9 the daemon or the upstream: it is started again at once, and the books still balance.
 
       EXAMPLES:
@@ -18,7 +18,7 @@ struct DemoCommand: ParsableCommand {
         forebay demo --data ../shared/data/nab --devices 200 --rate 50
         forebay demo --seconds 20 --folder /tmp/look
 
-      EXIT STATUS: 0 the books balance and the upstream's chain is whole; 1 they do not; 2 something
+      EXIT STATUS: 0 the books balance and the upstream's chain is whole; 1 they do not; 2 something \
       could not be started.
       """)
 
@@ -30,6 +30,12 @@ struct DemoCommand: ParsableCommand {
   var seconds: Int?
   @Option(help: ArgumentHelp("Where everything lies; a new folder under /tmp otherwise.", valueName: "folder"))
   var folder: String?
+
+  func validate() throws {
+    guard (1...100_000).contains(devices) else { throw ValidationError("--devices: expected 1 to 100000.") }
+    guard (1...1_000_000).contains(rate) else { throw ValidationError("--rate: expected 1 to 1000000.") }
+    guard seconds ?? 1 >= 1 else { throw ValidationError("--seconds: expected at least 1.") }
+  }
 
   func run() throws {
     do {

@@ -147,8 +147,7 @@ final class Demonstration {
   }
 
   private func status() throws -> StatusReport {
-    let document = try LocalSocket.fetch(spool + "/forebay.sock")
-    return try JSONDecoder().decode(StatusReport.self, from: Data(document))
+    try StatusReport(document: try LocalSocket.fetch(spool + "/forebay.sock"))
   }
 
   // MARK: Files
@@ -200,7 +199,9 @@ final class Demonstration {
 
   private func introduce() {
     let rows = data.map { "the rows of \($0)" } ?? "made-up rows"
-    say("\(devices) devices play \(rows), \(rate) messages a second each. All of it lies in \(folder).")
+    say(
+      "\(Output.count(Int64(devices), "device")) \(devices == 1 ? "plays" : "play") \(rows), \(Output.count(Int64(rate), "message")) a second "
+        + "each. All of it lies in \(folder).")
     for part in Part.allCases {
       if let program = programs[part] {
         say("  \(part.rawValue): \(program.name), process \(program.pid)")

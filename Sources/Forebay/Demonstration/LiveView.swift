@@ -26,12 +26,7 @@ struct LiveView {
     let queue = status.pipelines.reduce(0) {
       $0 + $1.backlog + Int64($1.openReadings) + $1.outboxReadings
     }
-    let taken = status.sources.reduce(0) { $0 + $1.bytes }
-    let sent = status.uplinks.reduce(0) { $0 + $1.bytesSent }
-    // Right after a start of the daemon its counters of bytes begin anew.
-    let saved =
-      taken > 0 && sent < taken
-      ? Output.decimal(100 - 100 * Double(sent) / Double(taken), places: 1) + " %" : "-"
+    let saved = LiveView.saved(status).map { Output.decimal(100 * $0, places: 1) + " %" } ?? "-"
     let balance: String
     if let audit = try? Audit.take(directory: spool) {
       balance = audit.balances ? "balanced" : "OFF"
@@ -48,6 +43,17 @@ struct LiveView {
         + column(Output.grouped(delivered), 12)
         + (status.alarms.first.map { "   ALARM \($0.text)" } ?? ""))
     lines += 1
+  }
+
+  /// The share of bytes that did not have to be sent, of what has been delivered since the daemon started:
+  /// the payloads of so many messages, against what went out for them. Nil before the first delivery.
+  static func saved(_ status: StatusReport) -> Double? {
+    let messages = status.sources.reduce(0) { $0 + $1.messages }
+    let bytes = status.sources.reduce(0) { $0 + $1.bytes }
+    let delivered = status.uplinks.reduce(0) { $0 + $1.readingsDelivered }
+    let sent = status.uplinks.reduce(0) { $0 + $1.bytesSent }
+    guard messages > 0, bytes > 0, delivered > 0 else { return nil }
+    return 1 - Double(sent) / (Double(bytes) / Double(messages) * Double(delivered))
   }
 
   private func column(_ text: String, _ width: Int) -> String {

@@ -109,10 +109,13 @@ struct ChainReport: Sendable, Hashable {
 
   var text: String {
     var lines = ["\(key): \(verdict.rawValue)"]
-    lines.append("  batches 1-\(highest): \(batches) held, \(readings) readings, \(bytes) bytes")
     lines.append(
-      "  \(refused) readings refused, \(repeated) stored twice, "
-        + "\(possibleDuplicates) possible duplicates, \(gaps.count) gaps")
+      "  batches 1-\(highest): \(batches) held, \(Output.count(Int64(readings), "reading")), "
+        + Output.count(Int64(bytes), "byte"))
+    lines.append(
+      "  \(Output.count(Int64(refused), "reading")) refused, \(repeated) stored twice, "
+        + "\(Output.count(Int64(possibleDuplicates), "possible duplicate")), "
+        + Output.count(Int64(gaps.count), "gap"))
     lines += gaps.prefix(ChainReport.faultsKept).map { "  gap \($0.text)" }
     if gaps.count > ChainReport.faultsKept {
       lines.append("  and \(gaps.count - ChainReport.faultsKept) more gaps")
@@ -162,7 +165,8 @@ struct StoreReport: Sendable, Hashable {
     }
     let readings = chains.reduce(0) { $0 + $1.readings }
     lines.append(
-      "\(isComplete ? "complete" : "NOT COMPLETE"): \(chains.count) chains, \(readings) readings")
+      "\(isComplete ? "complete" : "NOT COMPLETE"): \(Output.count(Int64(chains.count), "chain")), "
+        + Output.count(Int64(readings), "reading"))
     return lines.joined(separator: "\n")
   }
 }

@@ -1,3 +1,4 @@
+import Failpoints
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -155,6 +156,9 @@ private final class ReceiverHandler: ChannelInboundHandler {
       channel.write(HTTPServerResponsePart.head(head), promise: nil)
       channel.write(HTTPServerResponsePart.body(.byteBuffer(body)), promise: nil)
       let written = channel.writeAndFlush(HTTPServerResponsePart.end(nil))
+      #if Failpoints
+        written.whenSuccess { Failpoints.answered() }
+      #endif
       if !keepAlive { written.whenComplete { _ in channel.close(promise: nil) } }
     }
   }

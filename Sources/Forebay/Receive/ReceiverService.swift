@@ -48,8 +48,10 @@ struct ReceiverTotals: Sendable, Hashable {
   var faults = 0
 
   var text: String {
-    "\(batches) batches, \(readings) readings, \(bytes) bytes, \(duplicates) duplicates, "
-      + "\(refused) refused, \(conflicts) conflicts, \(faults) faults injected"
+    [(batches, "batch"), (readings, "reading"), (bytes, "byte"), (duplicates, "duplicate")]
+      .map { Output.count(Int64($0.0), $0.1) }.joined(separator: ", ")
+      + ", \(refused) refused, \(Output.count(Int64(conflicts), "conflict")), "
+      + "\(Output.count(Int64(faults), "fault")) injected"
   }
 
   var json: String {

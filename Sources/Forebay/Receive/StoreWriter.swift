@@ -1,3 +1,4 @@
+import Failpoints
 import Glibc
 import NIOPosix
 import Synchronization
@@ -164,7 +165,9 @@ final class StoreWriter: Sendable {
       var bytes: [UInt8] = []
       let received = now()
       let outcomes = requests.map { decide($0, received: received, memory: &disk.memory, &bytes) }
+      Failpoints.batchReceived()
       if !bytes.isEmpty { try disk.file?.append(bytes) }
+      Failpoints.batchStored()
       return outcomes
     } catch {
       // The memory is ahead of the disk now, and the file's end unknown: both are read anew. The

@@ -18,22 +18,33 @@ struct SimulatedDevice: Sendable {
   private let series: Series
   private let prefix: [UInt8]
   private let suffix: [UInt8]
+  /// Stands between `suffix` and the closing `"}`: as many bytes of it as the payload lacks. Nil: there is no
+  /// member `note`.
+  private let filler: [UInt8]?
   private var random: SplitMix64
-  /// Of the last message, from 1.
-  private(set) var sequence = 0
+  /// Of the last message.
+  private(set) var sequence: Int
 
-  /// - Parameter topic: with `{device}` and `{series}`, which are replaced.
+  /// What fills a payload up: the kind of text that devices repeat in every message.
+  private static let note = Array("calibrated 2024-03-11, range -40 to 125, firmware 4.2.1, line 3 north; ".utf8)
+
+  /// - Parameters:
+  ///   - topic: with `{device}` and `{series}`, which are replaced.
+  ///   - payloadBytes: a member `note` fills each payload up to so many bytes.
   init(
     name: String, seriesName: String, series: Series, topic: String, schedule: DeviceSchedule,
-    remaining: Int?, keepsRecordedTime: Bool
+    remaining: Int?, firstSequence: Int = 1, keepsRecordedTime: Bool, payloadBytes: Int? = nil
   ) {
+    sequence = firstSequence - 1
     self.series = series
     self.schedule = schedule
     self.remaining = remaining
     self.keepsRecordedTime = keepsRecordedTime
     self.topic = TopicTemplate.fill(topic, device: name, series: seriesName)
     prefix = Array("{\"device\":\(CompactJSON.quoted(name)),\"seq\":".utf8)
-    suffix = Array(",\"series\":\(CompactJSON.quoted(seriesName))}".utf8)
+    filler = payloadBytes.map { length in (0..<length).map { Self.note[$0 % Self.note.count] } }
+    let suffix = ",\"series\":\(CompactJSON.quoted(seriesName))"
+    self.suffix = Array((payloadBytes == nil ? suffix + "}" : suffix + ",\"note\":\"").utf8)
     if case .generated(let seed) = series {
       random = SplitMix64(seed: seed)
     } else {
@@ -84,6 +95,11 @@ struct SimulatedDevice: Sendable {
       payload += String(((60 + wave + noise) * 1000).rounded() / 1000).utf8
     }
     payload += suffix
+    if let filler {
+      payload += filler.prefix(max(0, filler.count - payload.count - 2))
+      payload.append(UInt8(ascii: "\""))
+      payload.append(UInt8(ascii: "}"))
+    }
     sequence += 1
     if let left = remaining { remaining = left - 1 }
   }

@@ -22,6 +22,10 @@ struct SimulationPlan: Sendable {
   var rate = Rate.perDevice(1)
   /// Messages of all devices together; nil: each recorded series once, the generator without end.
   var count: Int?
+  /// Of each device's first message.
+  var firstSequence = 1
+  /// Bytes that each payload is filled up to; nil: not at all.
+  var payloadBytes: Int?
   var qos: Int32 = 1
   /// Nanoseconds.
   var jitter: Int64 = 0
@@ -63,7 +67,8 @@ struct SimulationPlan: Sendable {
         name: name, seriesName: recorded?.name ?? "temperature",
         series: recorded.map { .recorded($0) } ?? .generated(seed: deviceSeed &+ 1), topic: topic,
         schedule: DeviceSchedule(pace: pace, jitter: jitter, outage: outage, seed: deviceSeed),
-        remaining: share ?? recorded?.count, keepsRecordedTime: keepsRecordedTime)
+        remaining: share ?? recorded?.count, firstSequence: firstSequence,
+        keepsRecordedTime: keepsRecordedTime, payloadBytes: payloadBytes)
     }
   }
 }
@@ -122,7 +127,8 @@ struct SimulationReport: Sendable, Hashable {
   }
 
   var text: String {
-    "published \(published) messages and \(duplicates) duplicates of \(devices) devices in "
+    "published \(Output.count(Int64(published), "message")) and \(Output.count(Int64(duplicates), "duplicate")) "
+      + "of \(Output.count(Int64(devices), "device")) in "
       + "\(Double(duration / 1_000_000) / 1000) s (\(rate)/s, \(bytes) bytes); "
       + "acknowledged \(broker.acknowledged), unacknowledged \(unacknowledged), "
       + "refused \(broker.refused), resent \(broker.resent), reconnects \(broker.reconnects)"

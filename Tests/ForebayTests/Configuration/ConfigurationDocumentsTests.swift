@@ -1,3 +1,5 @@
+import Delivery
+import Ingest
 import Testing
 
 @testable import forebay
@@ -12,7 +14,8 @@ struct ConfigurationDocumentsTests {
         ? "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n" : "secret"
       return .success(.init(bytes: Array(text.utf8), isWorldReadable: false))
     },
-    kind: { _ in .directory }, resolved: { $0 }, volume: { _ in nil },
+    kind: { $0.hasSuffix(".sock") ? .socket : .directory }, obstacle: { _ in nil }, resolved: { $0 },
+    volume: { _ in nil },
     credentialsDirectory: "/run/credentials/forebay.service")
 
   private static func read(_ path: String) throws -> String {
@@ -82,6 +85,42 @@ struct ConfigurationDocumentsTests {
         Issue.record("\(error.report)")
       }
     }
+  }
+
+  @Test("Every state, answer, alarm and field of the status is documented")
+  func everyWordOfTheStatusIsDocumented() throws {
+    let page = try Self.read("docs/status.md")
+    var words = SourceState.allCases.map(\.rawValue) + UplinkStatus.State.allCases.map(\.rawValue)
+    words += Answer.Kind.allCases.map(\.rawValue)
+    let report = StatusReport(
+      gateway: "g", site: "s", software: "1", uptimeSeconds: 1, clockSynchronised: true, residentBytes: 1,
+      sources: [
+        .init(
+          name: "f", state: "waiting", detail: "d", messages: 1, bytes: 1, groups: 1, reconnects: 1, redelivered: 1,
+          droppedByBroker: 1)
+      ],
+      spool: .init(
+        directory: "/s", usedBytes: 1, maximumBytes: 1, freeBytes: 1, minimumFreeBytes: 1, parked: "p", log: "l",
+        nextOffset: 1, received: 1),
+      pipelines: [
+        .init(
+          name: "p", version: "v", draining: true, backlog: 1, openReadings: 1, outboxBatches: 1, outboxReadings: 1,
+          oldestOutboxSeconds: 1, decoded: 1, unmatched: 1, rejected: 1, damaged: 1, produced: 1, delivered: 1,
+          deadLetters: 1)
+      ],
+      uplinks: [
+        .init(
+          name: "u", state: "idle", attempts: 1, answers: [:], batchesDelivered: 1, readingsDelivered: 1, bytesSent: 1,
+          inFlight: 1, lastError: "e", nextAttemptSeconds: 1, failingSeconds: 1, holds: ["h"])
+      ], alarms: [])
+    let sections = ["sources", "pipelines", "uplinks", "alarms"]
+    for line in try Output.json(report).split(separator: "\n") {
+      let parts = line.split(separator: "\"")
+      guard parts.count >= 2, parts[1].allSatisfy({ $0.isLetter }), line.contains("\" : ") else { continue }
+      words.append(sections.contains(String(parts[1])) ? "\(parts[1])[]" : String(parts[1]))
+    }
+    #expect(words.count > 60)
+    for word in words { #expect(page.contains("`\(word)`"), "\(word) is not in docs/status.md") }
   }
 
   @Test("Every key that is accepted is documented")

@@ -34,7 +34,8 @@ enum Sample {
   /// A machine without files but these, which are read as /etc/<name>.
   static func machine(
     _ contents: [String: String] = [:], worldReadable: Set<String> = [], credentials: String? = nil,
-    refused: Set<String> = [], others: Set<String> = [],
+    refused: Set<String> = [], others: Set<String> = [], folders: Set<String> = [],
+    obstacles: [String: FolderObstacle] = [:],
     volume: ConfigurationFiles.Volume? = .init(total: 1 << 40, free: 1 << 39)
   ) -> ConfigurationFiles {
     ConfigurationFiles(
@@ -45,7 +46,8 @@ enum Sample {
         return .success(
           .init(bytes: Array(text.utf8), isWorldReadable: worldReadable.contains(path)))
       },
-      kind: { others.contains($0) ? .other : .missing },
+      kind: { others.contains($0) ? .other : folders.contains($0) ? .directory : .missing },
+      obstacle: { obstacles[$0] ?? (others.contains($0) ? .notAFolder($0) : nil) },
       resolved: { $0 },
       volume: { _ in volume },
       credentialsDirectory: credentials)

@@ -178,10 +178,11 @@ struct ConfigurationValueTests {
       shutdown: { grace: 5 s }
       """
     let certificate = "-----BEGIN CERTIFICATE-----"
-    let files = Sample.machine([
-      "/etc/secret": "s", "/etc/ca.pem": certificate, "/etc/cert.pem": certificate,
-      "/keys/key.pem": "-----BEGIN EC PRIVATE KEY-----",
-    ])
+    let files = Sample.machine(
+      [
+        "/etc/secret": "s", "/etc/ca.pem": certificate, "/etc/cert.pem": certificate,
+        "/keys/key.pem": "-----BEGIN EC PRIVATE KEY-----",
+      ], folders: ["/run"])
     let configuration = try Sample.decode(text, files: files)
     #expect(
       configuration.warnings.map(\.path) == [

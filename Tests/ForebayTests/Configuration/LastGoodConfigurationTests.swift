@@ -67,7 +67,7 @@ private final class Box {
     try write(text, to: path)
     let boot = try lastGood.load(path: path)
     #expect(boot.alarm == nil)
-    try lastGood.keep(boot.configuration)
+    try lastGood.keep(boot.configuration, in: boot.configuration.spool.directory)
     return boot.configuration
   }
 
@@ -154,7 +154,7 @@ struct LastGoodConfigurationTests {
       return status.st_ino
     }
     let before = inode()
-    try box.lastGood.keep(configuration)
+    try box.lastGood.keep(configuration, in: configuration.spool.directory)
     #expect(inode() == before)
     _ = try box.run(Box.text(gateway: "gw-2"))
     #expect(inode() != before)
@@ -217,19 +217,6 @@ struct LastGoodConfigurationTests {
     #expect(try box.lastGood.load(path: box.path).alarm != nil)
   }
 
-  @Test("What ran before is there for the pipelines that have been dropped since, also at a clean boot")
-  func previous() throws {
-    let box = try Box()
-    let before = try box.run()
-    try box.write(Box.text().replacing("all:", with: "other:"), to: box.path)
-    let boot = try box.lastGood.load(path: box.path)
-    #expect(boot.alarm == nil)
-    #expect(boot.configuration.pipelines.map(\.name) == ["other"])
-    #expect(box.lastGood.previous(of: boot)?.pipelines == before.pipelines)
-    #expect(unlink(box.kept) == 0)
-    #expect(box.lastGood.previous(of: boot) == nil)
-  }
-
   @Test("A secret that is gone does not keep the kept configuration from running")
   func secretGone() throws {
     let box = try Box()
@@ -246,7 +233,7 @@ struct LastGoodConfigurationTests {
     let configuration = try box.run()
     let lastGood = LastGoodConfiguration(stateDirectory: "\(box.root)/no/such")
     #expect {
-      try lastGood.keep(configuration)
+      try lastGood.keep(configuration, in: configuration.spool.directory)
     } throws: { error in
       let text = "\(error)"
       return text.contains("cannot create \(box.root)/no/such/") && text.contains("No such file")

@@ -84,6 +84,24 @@ import Testing
       ])
   }
 
+  @Test("a simulation goes on at the sequence number that it is given, and says as much as one from 1")
+  func continues() {
+    var plan = SimulationPlan(access: BrokerAccess(host: "h", port: 1))
+    plan.devices = 2
+    plan.count = 4
+    plan.firstSequence = 101
+    var payload: [UInt8] = []
+    var numbers: [Int] = []
+    for var device in plan.makeDevices() {
+      while device.plan(now: 0) != nil {
+        device.next(wall: 1, into: &payload)
+        numbers.append(device.sequence)
+        #expect(String(decoding: payload, as: UTF8.self).contains(#""seq":\#(device.sequence),"#))
+      }
+    }
+    #expect(numbers == [101, 102, 101, 102])
+  }
+
   @Test("messages are shared out among the devices to the last one")
   func shares() {
     var plan = SimulationPlan(access: BrokerAccess(host: "h", port: 1))

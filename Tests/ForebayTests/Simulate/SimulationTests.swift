@@ -83,6 +83,31 @@ import Testing
         })
   }
 
+  @Test("payloads are filled up to a length, remain one JSON object, and one that is longer stays whole")
+  func payloadLength() throws {
+    func payloads(_ length: Int?) throws -> [[UInt8]] {
+      var plan = SimulationPlan(access: BrokerAccess(host: "127.0.0.1", port: 1))
+      plan.series = [try series()]
+      plan.payloadBytes = length
+      var device = plan.makeDevices()[0]
+      return (0..<3).map { _ in
+        var payload: [UInt8] = []
+        device.next(wall: 1_700_000_000_000, into: &payload)
+        return payload
+      }
+    }
+    #expect(try payloads(146).map(\.count) == [146, 146, 146])
+    let plain = try payloads(nil)
+    let noted = try payloads(1)
+    for (plain, noted) in zip(plain, noted) { #expect(plain.dropLast() + Array(",\"note\":\"\"}".utf8) == noted) }
+    for (plain, filled) in zip(plain, try payloads(200)) {
+      let head = plain.dropLast() + Array(",\"note\":\"".utf8)
+      let note = filled.dropFirst(head.count).dropLast(2)
+      #expect(filled.starts(with: head) && filled.suffix(2) == Array("\"}".utf8)[...])
+      #expect(note.count == 200 - head.count - 2 && !note.contains { "\"\\".utf8.contains($0) })
+    }
+  }
+
   @Test("when the broker goes away and comes back, everything is sent again until it is acknowledged")
   func brokerRestarts() async throws {
     let broker = try MosquittoBroker(Self.settings, persistence: true)
