@@ -19,9 +19,13 @@ final class House {
 
   struct Options {
     var pipeline = ""
+    var pipelineName = "machines"
+    var uplinkName = "central"
     var uplink = ""
     var spool = ""
     var source = ""
+    /// Of the broker as the daemon sees it; nil: the broker itself.
+    var url: String?
     /// Instead of the HTTP uplink.
     var uplinkKind: String?
     var extra = ""
@@ -73,19 +77,19 @@ final class House {
       sources:
         floor:
           mqtt:
-            url: "mqtt://127.0.0.1:\(broker.port)"
+            url: "\(options.url ?? "mqtt://127.0.0.1:\(broker.port)")"
             \(options.source)
       spool: { directory: spool, max: 512 MiB, min_free: 1 MiB, \(options.spool) }
       pipelines:
-        machines:
+        \(options.pipelineName):
           from: ["sensors/{device}/{series}"]
           key: device
           time: { field: ts, unit: ms }
           batch: { max_age: 200 ms, max_bytes: 32 KiB }
-          to: central
+          to: \(options.uplinkName)
           \(options.pipeline)
       uplinks:
-        central:
+        \(options.uplinkName):
           \(kind)
           retry: { initial: 50 ms, max: 1 s, hold: 1 s }
           \(options.uplink)
@@ -97,10 +101,18 @@ final class House {
   // MARK: Processes
 
   func startDaemon(environment: [String: String] = [:]) throws {
-    daemon = try ChildProcess(
+    try launchDaemon(environment: environment)
+    try wait("the daemon answers") { (try? status()) != nil }
+  }
+
+  /// Starts it and does not wait for anything.
+  @discardableResult
+  func launchDaemon(environment: [String: String] = [:]) throws -> ChildProcess {
+    let child = try ChildProcess(
       House.forebay, ["run", "--config", configurationPath, "--state", directory.path],
       environment: environment, output: directory.file("daemon.log"))
-    try wait("the daemon answers") { (try? status()) != nil }
+    daemon = child
+    return child
   }
 
   func killDaemon() {
@@ -118,10 +130,18 @@ final class House {
 
   func startUpstream(fail rules: [String] = []) throws {
     if !rules.isEmpty { try setFaults(rules, signal: false) }
-    upstream = try ChildProcess(
-      House.forebay, ["receive", "--listen", "127.0.0.1:\(upstreamPort)", "--store", store],
-      output: directory.file("upstream.log"))
+    try launchUpstream()
     try wait("the upstream listens") { MosquittoBroker.accepts(port: upstreamPort) }
+  }
+
+  /// Starts it and does not wait for anything.
+  @discardableResult
+  func launchUpstream(environment: [String: String] = [:]) throws -> ChildProcess {
+    let child = try ChildProcess(
+      House.forebay, ["receive", "--listen", "127.0.0.1:\(upstreamPort)", "--store", store],
+      environment: environment, output: directory.file("upstream.log"))
+    upstream = child
+    return child
   }
 
   func killUpstream() {
@@ -137,16 +157,16 @@ final class House {
     if signal { upstream?.signal(SIGHUP) }
   }
 
-  func simulate(_ arguments: [String]) throws -> ChildProcess {
+  func simulate(_ arguments: [String], log: String = "devices.log") throws -> ChildProcess {
     try ChildProcess(
       House.forebay, ["simulate", "--url", "mqtt://127.0.0.1:\(broker.port)", "--json"] + arguments,
-      output: directory.file("devices.log"))
+      output: directory.file(log))
   }
 
   /// Simulates to the end; fails unless everything was acknowledged.
-  func publish(devices: Int, count: Int, rate: Int = 0, seed: Int = 1) throws {
+  func publish(devices: Int, count: Int, rate: Int = 0, seed: Int = 1, firstSeq: Int = 1) throws {
     let child = try simulate([
-      "--devices", "\(devices)", "--count", "\(count)", "--seed", "\(seed)",
+      "--devices", "\(devices)", "--count", "\(count)", "--seed", "\(seed)", "--first-seq", "\(firstSeq)",
       rate > 0 ? "--total-rate" : "--rate", "\(rate)",
     ])
     guard child.wait(seconds: 120) == 0 else {
@@ -158,6 +178,7 @@ final class House {
 
   struct Status: Decodable {
     struct Pipeline: Decodable {
+      var name: String
       var backlog: Int
       var openReadings: Int
       var outboxReadings: Int
@@ -174,6 +195,7 @@ final class House {
     struct Source: Decodable {
       var state: String
       var messages: Int
+      var redelivered: Int
       var detail: String?
     }
     struct Spool: Decodable {

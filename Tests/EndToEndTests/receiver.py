@@ -64,14 +64,15 @@ class Receiver(BaseHTTPRequestHandler):
             if i: p = PARENT.fullmatch(h["Forebay-Parent"]); w = [p[1], p[2], int(p[3]), int(p[4])]
             lines = range((int(i) - 1) * w[2] // int(n), int(i) * w[2] // int(n)) if i else range(w[2])
             if count < 1 or len(lines) != count or (not i and "Forebay-Parent" in h): raise ValueError("count")
-        except (TypeError, ValueError, KeyError) as error: return self.answer(400, error="head", reason=str(error))
+            sent = h["Content-Digest"].strip()
+        except (TypeError, ValueError, KeyError, AttributeError) as error: return self.answer(400, error="head", reason=str(error))
         key, record = (chain, int(sequence)), {"identity": identity, "digest": d, "previous": previous, "count": count, "whole": w}
         def refuse(status, error):
             keep({**record, "lines": list(lines), "refused": status})
             self.answer(status, error=error, identity=identity)
+        if h.get("Content-Type") != "application/x-ndjson" or h.get("Content-Encoding") not in (None, "gzip"): return refuse(415, "type")
         if length > LIMIT: return refuse(413, "length")
-        if h["Content-Digest"] != f"sha-256=:{base64.b64encode(hashlib.sha256(wire).digest()).decode()}:": return self.answer(503, error="content-digest")
-        if h.get("Content-Encoding") not in (None, "gzip"): return refuse(415, "encoding")
+        if sent != f"sha-256=:{base64.b64encode(hashlib.sha256(wire).digest()).decode()}:": return self.answer(503, error="content-digest")
         try:
             text = zlib.decompressobj(31).decompress(wire, length + 1) if "Content-Encoding" in h else wire
             text.decode()
