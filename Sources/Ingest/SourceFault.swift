@@ -106,7 +106,7 @@ extension SourceFault {
     case .noAnswer, .closedByBroker, .connectionLost, .keepalive: "see the broker's log"
     case .takenOver, .contested: "look for a copy of this box's state, such as a cloned card"
     case .packetTooLarge:
-      "raise `maximum_packet_size`, and set `message_size_limit` or `max_packet_size` at the broker"
+      "raise `max_packet`, and set `message_size_limit` or `max_packet_size` at the broker"
     case .protocolViolation: "check that an MQTT broker listens on this port"
     case .settings: "check the source's settings"
     }

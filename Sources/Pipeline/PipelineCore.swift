@@ -135,7 +135,9 @@ package struct PipelineCore: Sendable {
   /// Puts a dead letter back: a refused payload is decoded once more, a refused line is appended as it
   /// is. A letter that already waits in the open batch or for the next seal is left alone.
   package mutating func requeue(_ letter: DeadLetter, now: Moment) {
-    guard !decided.resolved.contains(letter.id), !pending.resolved.contains(letter.id) else { return }
+    guard !decided.resolved.contains(letter.id), !pending.resolved.contains(letter.id),
+      !refusedAgain.contains(where: { $0.id == letter.id })
+    else { return }
     let rejection = letter.rejection
     let start = readPosition
     do throws(Refusal) {

@@ -12,7 +12,7 @@ package struct Ballast: Sendable {
 
   /// Reserves the space when it is not reserved yet and the disk has plenty.
   package func take() {
-    guard FileSystem.size(path) < bytes, let free = try? FileSystem.free(path.directory),
+    guard FileSystem.size(path) < bytes, let free = try? FileSystem.free(FileSystem.folder(of: path)),
       free > 4 * bytes
     else { return }
     let file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o640)
@@ -24,10 +24,4 @@ package struct Ballast: Sendable {
 
   /// Gives the space back.
   package func release() { unlink(path) }
-}
-
-extension String {
-  fileprivate var directory: String {
-    lastIndex(of: "/").map { String(self[..<$0]) } ?? "."
-  }
 }

@@ -74,12 +74,14 @@ extension StateStore {
     }
   }
 
-  /// The furthest that pipelines have read of a log: where it cannot end before.
+  /// The furthest that pipelines have read of a log, or that it had reached when one was dropped: where
+  /// it cannot end before.
   func furthestCheckpoint(in log: LogID) throws(SpoolError) -> Offset? {
     try read { connection throws(SpoolError) in
       var furthest: Offset?
       for row in try PipelineRow.all(in: connection) where row.active && row.log == log {
-        furthest = max(furthest ?? row.checkpoint, row.checkpoint)
+        let known = max(row.checkpoint, row.until ?? row.checkpoint)
+        furthest = max(furthest ?? known, known)
       }
       return furthest
     }

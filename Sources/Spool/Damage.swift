@@ -16,6 +16,8 @@ enum Database: String, Sendable, CaseIterable {
 ///   3. what can be saved is copied into `<database>.new`
 ///   4. that is renamed to the database's name
 ///   5. the note is removed
+///
+/// A database that turns out to be whole is moved back after step 2, in place of steps 3 and 4.
 struct Damage: Sendable {
   struct Note: Sendable, Hashable {
     /// Where the damaged database lies, or will.
@@ -26,6 +28,7 @@ struct Damage: Sendable {
   let directory: String
 
   func path(_ database: Database) -> String { "\(directory)/\(database.rawValue)" }
+  func database(at path: String) -> Database? { Database.allCases.first { self.path($0) == path } }
   /// What is being rebuilt, before it takes the database's name.
   func rebuilt(_ database: Database) -> String { path(database) + ".new" }
   private func notePath(_ database: Database) -> String { path(database) + ".damaged" }
@@ -58,11 +61,25 @@ struct Damage: Sendable {
     return Note(place: "\(directory)/quarantine/\(name)", reason: reason)
   }
 
+  /// Damaged databases that are kept, of each kind; older ones go when another is set aside.
+  private static let kept = 3
+
+  private func prune(_ database: Database) {
+    let quarantine = directory + "/quarantine"
+    let names = FileSystem.names(in: quarantine).filter { $0.hasSuffix("-" + database.rawValue) }
+    // Names begin with the time; of different lengths the longer one is later.
+    let oldestFirst = names.sorted { ($0.utf8.count, $0) < ($1.utf8.count, $1) }
+    for name in oldestFirst.dropLast(Damage.kept - 1) {
+      for suffix in ["", "-wal", ".reason.txt"] { unlink("\(quarantine)/\(name)\(suffix)") }
+    }
+  }
+
   /// Step 2; done already when it was interrupted later.
   func setAside(_ database: Database, _ note: Note) throws(SpoolError) {
     try FileSystem.makeDirectory(directory + "/quarantine")
     let path = path(database)
     guard FileSystem.exists(path), !FileSystem.exists(note.place) else { return }
+    prune(database)
     try FileSystem.replace(note.place + ".reason.txt", with: Array("\(note.reason)\n".utf8))
     // The write-ahead log first: the database's arrival says that this step is complete.
     for suffix in ["-wal", ""] where FileSystem.exists(path + suffix) {
@@ -85,8 +102,22 @@ struct Damage: Sendable {
     for suffix in ["", "-wal", "-shm", "-journal"] { unlink(rebuilt(database) + suffix) }
   }
 
-  /// Step 4, for a new database that is closed and has no write-ahead log any more.
+  /// Moves a database back that turned out to be whole. Its write-ahead log, if it has one, has been
+  /// emptied before.
+  func putBack(_ database: Database, _ note: Note) throws(SpoolError) {
+    guard rename(note.place, path(database)) == 0 else { throw FileSystem.failure("put back", note.place) }
+    for suffix in ["-wal", "-shm", ".reason.txt"] { unlink(note.place + suffix) }
+    try FileSystem.syncDirectory(of: path(database))
+    try FileSystem.syncDirectory(of: note.place)
+  }
+
+  /// Step 4, for a new database that is closed.
   func replace(_ database: Database) throws(SpoolError) {
+    guard FileSystem.size(rebuilt(database) + "-wal") == 0 else {
+      throw SpoolError(
+        kind: .full, operation: "finish", path: rebuilt(database),
+        cause: "its write-ahead log could not be emptied", hint: SpoolError.Kind.full.hint)
+    }
     guard rename(rebuilt(database), path(database)) == 0 else {
       throw FileSystem.failure("rename", rebuilt(database))
     }

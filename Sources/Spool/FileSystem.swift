@@ -39,13 +39,33 @@ enum FileSystem {
   }
 
   static func makeDirectory(_ path: String) throws(SpoolError) {
-    guard mkdir(path, 0o750) == 0 || errno == EEXIST else { throw failure("create", path) }
+    if mkdir(path, 0o750) == 0 {
+      // Or a power cut may take the new folder with all that was synced in it. A parent that may not be
+      // read cannot be synced either; most file systems bring the entry along anyway.
+      try? syncDirectory(of: path)
+    } else if errno != EEXIST {
+      throw failure("create", path)
+    }
     var info = stat()
     guard stat(path, &info) == 0, info.st_mode & S_IFMT == S_IFDIR else {
       throw SpoolError(
         kind: .unavailable, operation: "create", path: path, cause: "it is there and no folder",
         hint: nil)
     }
+  }
+
+  /// The names in a folder; none where there is no such folder.
+  static func names(in path: String) -> [String] {
+    guard let directory = opendir(path) else { return [] }
+    defer { closedir(directory) }
+    var names: [String] = []
+    while let entry = readdir(directory) {
+      let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
+        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      if name != ".", name != ".." { names.append(name) }
+    }
+    return names
   }
 
   static func read(_ path: String) throws(SpoolError) -> [UInt8] {
@@ -92,9 +112,27 @@ enum FileSystem {
     try syncDirectory(of: path)
   }
 
+  /// Makes what any process has written to a file, and the file's name, safe from a power cut. A file that
+  /// is not there is none to be synced.
+  static func sync(_ path: String) throws(SpoolError) {
+    let file = open(path, O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else {
+      if errno == ENOENT { return }
+      throw failure("open", path)
+    }
+    defer { Glibc.close(file) }
+    guard fsync(file) == 0 else { throw failure("sync", path) }
+  }
+
+  /// The folder that a file lies in.
+  static func folder(of path: String) -> String {
+    let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+    return folder.isEmpty ? "/" : folder
+  }
+
   static func syncDirectory(of path: String) throws(SpoolError) {
-    let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
-    let file = open(directory.isEmpty ? "/" : directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    let directory = folder(of: path)
+    let file = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard file >= 0 else { throw failure("open", directory) }
     defer { Glibc.close(file) }
     guard fsync(file) == 0 else { throw failure("sync", directory) }

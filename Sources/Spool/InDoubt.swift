@@ -212,7 +212,10 @@ extension LogStore {
     let reader = try Connection(path: path, access: .readOnly)
     defer { reader.close() }
     let tail = try reader.transaction(.deferred) { () throws(SpoolError) in
-      try InDoubtTail(source: source, mark: mark, log: id, in: reader)
+      // In this snapshot, for retention may have moved the mark on meanwhile.
+      let upto = try SessionMark(source: source, in: reader)?.upto ?? 0
+      return try InDoubtTail(
+        source: source, mark: SessionMark(window: mark.window, upto: upto), log: id, in: reader)
     }
     if tail.scanned > InDoubtTail.longScan {
       // For the sake of the next time only: where the disk is full, that one takes as long.
@@ -238,7 +241,7 @@ extension LogStore {
           INSERT INTO session VALUES(?, ?, 0)
           ON CONFLICT(source) DO UPDATE SET window = excluded.window
           """, .text(source), .integer(Int64(window)))
-      } catch where error.kind == .full {
+      } catch  where error.kind == .full {
         // A full disk must not keep the source from connecting.
       }
       return SessionMark(window: window, upto: known?.upto ?? 0)

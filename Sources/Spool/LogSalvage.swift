@@ -21,19 +21,18 @@ struct LogSalvage {
   var place: String
   /// What the mirror or the state knows of it.
   var estimate: LogEstimate?
+  /// The first offset that some pipeline has not read: what lies before is copied last.
+  var unread: Offset
 
-  struct Rescued {
-    var blocks: Int64 = 0
-    var messages: Int64 = 0
-    /// The disk was full before everything was copied.
-    var wasCut = false
+  enum Outcome: Equatable {
+    /// Nothing is wrong with it; it can be moved back.
+    case whole
+    case rebuilt(blocks: Int64, messages: Int64, wasCut: Bool)
+    /// Nobody knows the log's name: its offsets mean nothing then.
+    case nameless
   }
 
-  /// Blocks copied in one transaction.
-  private static let blocksPerTransaction = 64
-
-  /// - Returns: nil when nobody knows the log's name: its offsets mean nothing then.
-  func rebuild(into path: String) throws(SpoolError) -> Rescued? {
+  func rebuild(into path: String) throws(SpoolError) -> Outcome {
     // A file whose first page is lost cannot be opened at all.
     let source = try? Connection(path: place, access: .readOnly)
     defer { source?.close() }
@@ -42,108 +41,73 @@ struct LogSalvage {
         try? LogStore.end(of: source, id: LogID(rawValue: id))
       }
     }
+    if let source, own != nil, try isWhole(source) { return .whole }
     guard
       var end = own.map({ LogEstimate(log: $0.log, next: $0.next, received: $0.received) }) ?? estimate
-    else { return nil }
+    else { return .nameless }
     if let estimate, estimate.log == end.log { end = end.reaching(estimate.next) }
     try LogStore(path: path, birth: (end.log, end.next)).close()
     let target = try Connection(path: path, access: .readWrite(.everyCommit))
     defer { target.close() }
-    var rescued = Rescued()
-    if let source {
-      end = end.reaching(try copy(source, to: target, &rescued))
-      // What brokers may send again; without it some of that is taken twice.
-      for table in ["session", "in_doubt"] {
-        try? target.transaction(.immediate) { () throws(SpoolError) in
-          let row = try source.statement("SELECT * FROM \(table)")
-          defer { row.reset() }
-          while try row.step() { try target.insert(row, into: table) }
-        }
-      }
+    func setEnd() throws(SpoolError) {
+      try target.run(
+        "UPDATE log SET next = ?, received = ?", .integer(end.next.rawValue), .integer(end.received))
+      try target.truncateLog()
     }
-    try target.run(
-      "UPDATE log SET next = ?, received = ?", .integer(end.next.rawValue), .integer(end.received))
-    try target.truncateLog()
-    return rescued
-  }
-
-  /// - Returns: the end of the last block.
-  private func copy(
-    _ source: Connection, to target: Connection, _ rescued: inout Rescued
-  ) throws(SpoolError) -> Offset {
-    var position: Int64 = -1
-    var end = Offset(0)
-    var isDone = false
-    while !isDone {
-      var found = Rescued()
-      do throws(SpoolError) {
-        try target.transaction(.immediate) { () throws(SpoolError) in
-          while found.blocks < LogSalvage.blocksPerTransaction {
-            guard let block = nextReadable(after: &position, in: source) else {
-              isDone = true
-              break
-            }
-            guard block.first >= end.rawValue, LogStore.offsets.contains(block.first + block.count) else { continue }
-            try block.insert(into: target)
-            end = Offset(block.first + block.count)
-            found.blocks += 1
-            found.messages += block.count
-          }
+    try setEnd()
+    guard let source else { return .rebuilt(blocks: 0, messages: 0, wasCut: false) }
+    let room = RebuildRoom(directory: FileSystem.folder(of: path))
+    // What brokers may send again; without it some of that is taken twice.
+    for table in ["session", "in_doubt"] { carry(table, from: source, to: target) }
+    var blocks: Int64 = 0
+    var messages: Int64 = 0
+    var fits = true
+    let first = firstUnread(in: source)
+    for range in [first..<Int64.max, 0..<first] where fits && !range.isEmpty {
+      var rows = ReadableRows(
+        "SELECT \(BlockRow.columns) FROM block", id: "first", from: range.lowerBound,
+        upTo: range.upperBound, in: source)
+      var last = Offset(0)
+      fits = try target.fill(room) { () throws(SpoolError) in
+        while let block = rows.next({ (id: $0.integer(0), row: BlockRow($0)) }) {
+          guard (try? block.verify(path: place)) != nil, block.first >= last.rawValue,
+            LogStore.offsets.contains(block.count), LogStore.offsets.contains(block.first + block.count)
+          else { continue }
+          try block.insert(into: target)
+          last = Offset(block.first + block.count)
+          blocks += 1
+          messages += block.count
+          return block.body.count + block.origins.count
         }
-      } catch  where error.kind == .full {
-        // The gateway has to go on; what is not copied stands in the quarantine.
-        rescued.wasCut = true
-        return end
+        return nil
       }
-      rescued.blocks += found.blocks
-      rescued.messages += found.messages
+      end = end.reaching(last)
     }
-    return end
+    try setEnd()
+    return .rebuilt(blocks: blocks, messages: messages, wasCut: !fits)
   }
 
-  /// The next block that reads and verifies. A page that cannot be read costs the blocks on it.
-  private func nextReadable(after position: inout Int64, in source: Connection) -> BlockRow? {
-    while true {
-      do throws(SpoolError) {
-        guard let block = try LogSalvage.block(after: position, in: source) else { return nil }
-        position = max(block.first, position + 1)
-        if (try? block.verify(path: place)) != nil { return block }
-      } catch {
-        guard let next = LogSalvage.endOfUnreadable(from: position, in: source) else { return nil }
-        position = next
-      }
-    }
+  /// Where the block begins that holds the first unread message.
+  private func firstUnread(in source: Connection) -> Int64 {
+    let holder = try? source.integer("SELECT max(first) FROM block WHERE first <= ?", .integer(unread.rawValue))
+    return min(max(0, (holder ?? nil) ?? unread.rawValue), unread.rawValue)
   }
 
-  private static func block(
-    after position: Int64, in source: Connection
-  ) throws(SpoolError) -> BlockRow? {
-    let row = try source.statement(
-      "SELECT \(BlockRow.columns) FROM block WHERE first > ? ORDER BY first LIMIT 1")
-    defer { row.reset() }
-    try row.bind([.integer(position)])
-    return try row.step() ? BlockRow(row) : nil
+  /// Whether SQLite finds nothing wrong, and every row has its meaning.
+  private func isWhole(_ source: Connection) throws(SpoolError) -> Bool {
+    guard (try? Schema.verify(source, application: LogStore.applicationID, version: LogStore.formatVersion)) != nil,
+      (try? LogStore.verify(source)) != nil,
+      (try? source.text("PRAGMA integrity_check(1)")) == "ok"
+    else { return false }
+    try source.truncateLog()
+    return FileSystem.size(place + "-wal") == 0
   }
 
-  /// The lowest position behind which something can be read again: found by leaps, and then by halving
-  /// the last of them.
-  private static func endOfUnreadable(from position: Int64, in source: Connection) -> Int64? {
-    func isReadable(_ position: Int64) -> Bool { (try? block(after: position, in: source)) != nil }
-    var low = position
-    var stride: Int64 = 1
-    while true {
-      let (high, overflow) = position.addingReportingOverflow(stride)
-      guard !overflow, stride < 1 << 40 else { return nil }
-      if isReadable(high) {
-        var readable = high
-        while readable - low > 1 {
-          let middle = low + (readable - low) / 2
-          if isReadable(middle) { readable = middle } else { low = middle }
-        }
-        return readable
-      }
-      low = high
-      stride *= 2
+  private func carry(_ table: String, from source: Connection, to target: Connection) {
+    try? target.transaction(.immediate) { () throws(SpoolError) in
+      let row = try source.statement("SELECT * FROM \(table)")
+      defer { row.reset() }
+      while try row.step() { try target.insert(row, into: table) }
     }
   }
 }

@@ -1,5 +1,6 @@
 internal import Compression
 internal import Failpoints
+internal import Synchronization
 package import Telemetry
 
 // log.db: the raw log. Only the intake writes it. Format version 1 (`user_version`).
@@ -52,6 +53,9 @@ package final class LogStore: Sendable {
   package let path: String
   package let id: LogID
   private let writer: Locked<Writer>
+  private let known: Mutex<End>
+  /// The end as it was last seen, also while the log waits to be opened anew.
+  package var lastEnd: End { known.withLock { $0 } }
   /// By source, an offset that its in-doubt set does not reach behind (InDoubt.swift).
   let inDoubtStart = Locked<[String: Int64]>([:])
 
@@ -62,14 +66,26 @@ package final class LogStore: Sendable {
   ///   ``SpoolError/Kind/newer`` when a newer version wrote it.
   package init(path: String, birth: (id: LogID, next: Offset)) throws(SpoolError) {
     let connection = try LogStore.open(path, birth: birth)
-    guard let id = try connection.text("SELECT id FROM log") else {
-      throw SpoolError(
-        kind: .damaged, operation: "open", path: path, cause: "the row that names the log is missing",
-        hint: SpoolError.Kind.damaged.hint)
-    }
     self.path = path
-    self.id = LogID(rawValue: id)
+    let end = try LogStore.verify(connection)
+    id = end.log
+    known = Mutex(end)
     writer = Locked(Writer(connection: connection, compressor: try LogStore.makeCompressor(path)))
+  }
+
+  /// Reads what a daemon cannot run without.
+  @discardableResult
+  static func verify(_ connection: Connection) throws(SpoolError) -> End {
+    try Schema.check { () throws(SpoolError) in
+      guard let id = try connection.text("SELECT id FROM log") else {
+        throw SpoolError(
+          kind: .damaged, operation: "open", path: connection.path,
+          cause: "the row that names the log is missing", hint: SpoolError.Kind.damaged.hint)
+      }
+      _ = try connection.integer("SELECT first FROM block ORDER BY first LIMIT 1")
+      _ = try SessionMark.sources(in: connection)
+      return try LogStore.end(of: connection, id: LogID(rawValue: id))
+    }
   }
 
   private static func makeCompressor(_ path: String) throws(SpoolError) -> Zstd.Compressor {
@@ -147,8 +163,10 @@ package final class LogStore: Sendable {
       let stored: (codec: BlockRow.Codec, body: [UInt8]) =
         if let compressed, compressed.count < raw.count { (.zstd, compressed) } else { (.none, raw) }
       do throws(SpoolError) {
-        return try connection.transaction(.immediate) { () throws(SpoolError) in
-          let next = try LogStore.end(of: connection, id: id).next.rawValue
+        var end = End(log: id, next: Offset(0), received: 0)
+        let appended = try connection.transaction(.immediate) { () throws(SpoolError) in
+          end = try LogStore.end(of: connection, id: id)
+          let next = end.next.rawValue
           let origins = BlockCodec.encodeOrigins(
             group.origins, first: next, count: Int64(group.count))
           var row = BlockRow(
@@ -163,8 +181,12 @@ package final class LogStore: Sendable {
             "UPDATE log SET received = received + ?, received_bytes = received_bytes + ?, next = ?",
             .integer(row.count), .integer(row.bytes), .integer(next + row.count))
           Failpoints.appended()
-          return (Offset(next), stored.body.count + origins.count)
+          return (first: Offset(next), bytes: stored.body.count + origins.count)
         }
+        end.next = end.next + group.count
+        end.received += Int64(group.count)
+        known.withLock { $0 = end }
+        return appended
       } catch {
         writer.connection?.close()
         writer.connection = nil
@@ -194,7 +216,11 @@ package final class LogStore: Sendable {
   }
 
   package func end() throws(SpoolError) -> End {
-    try withConnection { connection, _ throws(SpoolError) in try LogStore.end(of: connection, id: id) }
+    let end = try withConnection { connection, _ throws(SpoolError) in
+      try LogStore.end(of: connection, id: id)
+    }
+    known.withLock { $0 = end }
+    return end
   }
 
   static func end(of connection: Connection, id: LogID) throws(SpoolError) -> End {
@@ -211,8 +237,8 @@ package final class LogStore: Sendable {
     return End(log: id, next: Offset(statement.integer(0)), received: statement.integer(1))
   }
 
-  /// What an offset or a number of messages can be: a million a second for a hundred thousand years.
-  static let offsets: Range<Int64> = 0..<1 << 62
+  /// What an offset or a number of messages can be: a million a second for nine thousand years.
+  static let offsets: Range<Int64> = 0..<1 << 58
 
   /// Messages in blocks at or beyond an offset, counted from the rows.
   package func waiting(from offset: Offset) throws(SpoolError) -> Int64 {
@@ -290,8 +316,14 @@ package final class LogStore: Sendable {
         try keepInDoubt(upThrough: last, in: connection)
         try connection.run("DELETE FROM block WHERE first <= ?", .integer(last))
       }
-      try connection.run("PRAGMA incremental_vacuum(1024)")
       return count
+    }
+  }
+
+  /// Gives pages of deleted blocks back to the file system; see ``Connection/vacuum(pages:times:)``.
+  func vacuum(pages: Int, times: Int) throws(SpoolError) {
+    try withConnection { connection, _ throws(SpoolError) in
+      try connection.vacuum(pages: pages, times: times)
     }
   }
 

@@ -166,11 +166,12 @@ enum OutboxRow {
     guard let identity = BatchIdentity(row.text(3)),
       let encoding = BatchEncoding(rawValue: row.text(9)),
       let compression = BatchCompression(rawValue: row.text(10)),
-      let digest = Digest(bytes: row.blob(12)), let previous = Digest(bytes: row.blob(13))
+      let digest = Digest(bytes: row.blob(12)), let previous = Digest(bytes: row.blob(13)),
+      [1, 2, 6, 7, 8, 11].allSatisfy({ LogStore.offsets.contains(row.integer($0)) })
     else {
       throw SpoolError(
         kind: .damaged, operation: "read the outbox of", path: path,
-        cause: "entry \(row.integer(0)) has an identity, an encoding or a digest that is none",
+        cause: "entry \(row.integer(0)) has an identity, an encoding, a digest or a number that is none",
         hint: SpoolError.Kind.damaged.hint)
     }
     let batch = Batch(

@@ -113,10 +113,14 @@ struct PipelineRow {
     configuration = row.text(23)
     until = row.optionalInteger(24).map { Offset($0) }
     receivedUntil = row.integer(25)
-    guard LogStore.offsets.contains(checkpoint.rawValue), LogStore.offsets.contains(sequence) else {
+    let numbers =
+      [checkpoint.rawValue, sequence, uncertainUntil.rawValue, until?.rawValue ?? 0, receivedBefore]
+      + [receivedAt, receivedUntil, unmatched, rejected, decoded, damaged, produced, requeued]
+      + [delivered, deadLettered, recovered, discarded]
+    guard numbers.allSatisfy(LogStore.offsets.contains) else {
       throw SpoolError(
         kind: .damaged, operation: "read pipeline \(name) of", path: path,
-        cause: "its checkpoint or its sequence makes no sense", hint: SpoolError.Kind.damaged.hint)
+        cause: "one of its numbers makes no sense", hint: SpoolError.Kind.damaged.hint)
     }
   }
 

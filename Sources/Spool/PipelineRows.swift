@@ -73,6 +73,7 @@ extension StateStore {
             preconditionFailure("Spool.open raises the log above every checkpoint")
           }
         } else {
+          // The row of a salvaged state has counters only, and an epoch of its own.
           let salvaged = known.first { $0.name == registration.name }
           let lost = salvaged != nil || delivered[registration.name] != nil || known.isEmpty
           row =
@@ -163,6 +164,13 @@ extension StateStore {
   package func state(of pipeline: String) throws(SpoolError) -> PipelineState? {
     try read { connection throws(SpoolError) in
       try PipelineRow.find(pipeline, in: connection)?.state
+    }
+  }
+
+  /// Where a pipeline ends that the configuration has dropped; nil for one that goes on.
+  package func end(of pipeline: String) throws(SpoolError) -> Offset? {
+    try read { connection throws(SpoolError) in
+      try PipelineRow.find(pipeline, in: connection)?.until
     }
   }
 

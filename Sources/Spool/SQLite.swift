@@ -91,6 +91,7 @@ final class Connection {
       case .readWrite(.everyCommit):
         try execute("PRAGMA synchronous = FULL")
         try require("PRAGMA synchronous", equals: 2)
+        try syncWhatWasLeft()
       case .readWrite(.eventually):
         try execute("PRAGMA synchronous = NORMAL")
         try require("PRAGMA synchronous", equals: 1)
@@ -117,6 +118,14 @@ final class Connection {
     closed = true
     cache.removeAll()
     sqlite3_close_v2(handle)
+  }
+
+  /// What a process wrote before it was killed is read from the write-ahead log as if it were committed,
+  /// but has perhaps never been synced. Before anybody builds on it - acknowledges a message that is in
+  /// it, sends a batch - it must survive a power cut as well.
+  private func syncWhatWasLeft() throws(SpoolError) {
+    for file in [path, path + "-wal"] { try FileSystem.sync(file) }
+    try FileSystem.syncDirectory(of: path)
   }
 
   private func require(_ pragma: String, equals value: Int64) throws(SpoolError) {
@@ -179,10 +188,15 @@ final class Connection {
 
   /// Writes the row that a statement over all columns of the same table, of another database, stands on.
   func insert(_ row: Statement, into table: String) throws(SpoolError) {
-    let places = Array(repeating: "?", count: Int(row.columns)).joined(separator: ",")
+    try insert((0..<row.columns).map { row.value($0) }, into: table)
+  }
+
+  /// Writes a row, a value for every column.
+  func insert(_ values: [SQLValue], into table: String) throws(SpoolError) {
+    let places = Array(repeating: "?", count: values.count).joined(separator: ",")
     let statement = try statement("INSERT OR REPLACE INTO \(table) VALUES(\(places))")
     defer { statement.reset() }
-    try statement.bind((0..<row.columns).map { row.value($0) })
+    try statement.bind(values)
     _ = try statement.step()
   }
 
@@ -220,6 +234,15 @@ final class Connection {
     sqlite3_busy_timeout(handle, 20)
     defer { sqlite3_busy_timeout(handle, Connection.patience) }
     _ = try integer("PRAGMA wal_checkpoint(TRUNCATE)")
+  }
+
+  /// Gives free pages back to the file system: `pages` in one commit, so many times at most. Moving a page
+  /// costs another one in the write-ahead log meanwhile, so on a short disk the portions are small.
+  func vacuum(pages: Int, times: Int) throws(SpoolError) {
+    for _ in 0..<times {
+      guard try integer("PRAGMA freelist_count") ?? 0 > 2 * pages else { return }
+      try run("PRAGMA incremental_vacuum(\(pages))")
+    }
   }
 
   /// Milliseconds for which a lock of another connection is waited for.

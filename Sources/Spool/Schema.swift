@@ -21,6 +21,21 @@ enum Schema {
     }
   }
 
+  /// Runs what is asked of a database at its opening: a question that cannot even be asked (a table or a
+  /// column is not there) tells of damage like an answer that makes no sense.
+  static func check<R>(_ body: () throws(SpoolError) -> R) throws(SpoolError) -> R {
+    do throws(SpoolError) {
+      return try body()
+    } catch {
+      var error = error
+      if error.kind == .misuse {
+        error.kind = .damaged
+        error.hint = SpoolError.Kind.damaged.hint
+      }
+      throw error
+    }
+  }
+
   /// Brings the format forward, one version at a time, each in a transaction of its own.
   /// - Parameter steps: `steps[n]` leads from version n to n + 1 (version 0: an empty file).
   static func migrate(

@@ -79,8 +79,11 @@ package final class Space: Sendable {
 
   /// Counts bytes that were just written, until the next reading.
   package func add(_ bytes: Int) {
+    // A burst fills a small disk within the second to the next reading; asking costs a microsecond.
+    let free = try? FileSystem.free(directory)
     reading.withLock { reading in
       reading.used += Int64(bytes)
+      if let free { reading.free = free }
       reading.gauge.update(used: reading.used, free: reading.free)
     }
   }

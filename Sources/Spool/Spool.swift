@@ -62,13 +62,25 @@ package final class Spool: Sendable {
       lock = try takeLock(directory + "/lock")
     }
     do throws(SpoolError) {
-      do throws(SpoolError) {
-        return try Spool(settings, machine: machine, now: now, lock: lock, random: random)
-      } catch  where error.kind == .full || error.kind == .io {
-        // SQLite needs room beside a database to open it, and reports some of its want of room as an
-        // input/output error.
-        ballast.release()
-        return try Spool(settings, machine: machine, now: now, lock: lock, random: random)
+      // A few attempts, for each may find something else in the way.
+      var attempts = 0
+      while true {
+        attempts += 1
+        do throws(SpoolError) {
+          return try Spool(settings, machine: machine, now: now, lock: lock, random: random)
+        } catch  where attempts < 4 {
+          switch error.kind {
+          // SQLite needs room beside a database to open it, and reports some of its want of room as an
+          // input/output error.
+          case .full, .io: ballast.release()
+          // Damage that showed only now is rebuilt by the next attempt.
+          case .damaged:
+            let damage = Damage(directory: directory)
+            guard let database = damage.database(at: error.path) else { throw error }
+            _ = try damage.note(database, reason: "\(error)", wall: now.wall)
+          default: throw error
+          }
+        }
       }
     } catch {
       Glibc.close(lock)
@@ -83,7 +95,8 @@ package final class Spool: Sendable {
     let damage = Damage(directory: directory)
     let mirrored = Mirror.read(Spool.mirrorPath(directory))
     var findings: [String] = []
-    let state = try Spool.openState(damage, mirrored: mirrored, wall: now.wall, findings: &findings)
+    let state = try Spool.openState(
+      damage, mirrored: mirrored, wall: now.wall, random: random, findings: &findings)
     let log = try Spool.openLog(
       damage, mirrored: mirrored, state: state, wall: now.wall, random: random, findings: &findings)
 
@@ -134,7 +147,7 @@ package final class Spool: Sendable {
   }
 
   private static func openState(
-    _ damage: Damage, mirrored: Mirror?, wall: Int64, findings: inout [String]
+    _ damage: Damage, mirrored: Mirror?, wall: Int64, random: () -> UInt64, findings: inout [String]
   ) throws(SpoolError) -> StateStore {
     let path = damage.path(.state)
     var note = damage.noted(.state)
@@ -154,10 +167,16 @@ package final class Spool: Sendable {
         let log = try? LogReader(path: damage.path(.log))
         let start = log.flatMap { log in (try? log.start()).map { (log: log.log, start: $0) } }
         let marks = mirrored.flatMap { $0.log == start?.log.rawValue ? $0.delivered : nil } ?? [:]
-        let outcome = try StateSalvage(place: note.place, logStart: start, marks: marks)
-          .rebuild(into: damage.rebuilt(.state))
-        try damage.replace(.state)
-        findings.append("state.db was damaged and lies in \(note.place); \(outcome.text)")
+        let outcome = try withoutActuallyEscaping(random) { random throws(SpoolError) in
+          try StateSalvage(place: note.place, logStart: start, marks: marks, wall: wall, random: random)
+            .rebuild(into: damage.rebuilt(.state))
+        }
+        if outcome == .whole {
+          try damage.putBack(.state, note)
+        } else {
+          try damage.replace(.state)
+        }
+        findings.append(outcome.text(note))
       }
       try damage.clear(.state)
     }
@@ -190,10 +209,15 @@ package final class Spool: Sendable {
             log: LogID(rawValue: mirrored.log), next: Offset(mirrored.next), received: mirrored.received)
           estimate = estimate.map { $0.log == end.log ? end.reaching($0.next) : $0 } ?? end
         }
-        let rescued = try LogSalvage(place: note.place, estimate: estimate)
+        let unread = try state.lowestCheckpoint() ?? known
+        let outcome = try LogSalvage(place: note.place, estimate: estimate, unread: unread)
           .rebuild(into: damage.rebuilt(.log))
-        if rescued != nil { try damage.replace(.log) }
-        findings.append("log.db was damaged and lies in \(note.place); \(LogSalvage.text(rescued))")
+        switch outcome {
+        case .whole: try damage.putBack(.log, note)
+        case .rebuilt: try damage.replace(.log)
+        case .nameless: damage.beginRebuilding(.log)
+        }
+        findings.append(outcome.text(note))
       }
       try damage.clear(.log)
     }
@@ -255,9 +279,7 @@ package final class Spool: Sendable {
 
   /// Looks at an error of this spool: one that tells of damage is noted for the next opening.
   package func examine(_ error: SpoolError, wall: Int64) {
-    guard error.kind == .damaged,
-      let database = Database.allCases.first(where: { damage.path($0) == error.path })
-    else { return }
+    guard error.kind == .damaged, let database = damage.database(at: error.path) else { return }
     guard (try? damage.note(database, reason: "\(error)", wall: wall)) != nil else { return }
     let report = onDamage.withLock { body in
       defer { body = nil }
@@ -274,23 +296,47 @@ package final class Spool: Sendable {
   /// Bytes of a write-ahead log below which its space is not worth the writing anew.
   private static let worthTruncating: Int64 = 1 << 20
 
-  /// Deletes what the replay window no longer holds; more when space is short.
+  /// Deletes what the replay window no longer holds, more when space is short, and gives the room back to
+  /// the disk. On a full disk the ballast goes first, and a step that fails for want of room does not keep
+  /// the next one from making some.
   /// - Returns: how many blocks went.
   @discardableResult
   package func retain(now: Moment) throws(SpoolError) -> Int {
     let short = space.isShort
-    try state.shrink()
+    var full: SpoolError?
+    func attempt(_ step: () throws(SpoolError) -> Void) throws(SpoolError) {
+      do throws(SpoolError) {
+        do throws(SpoolError) {
+          try step()
+        } catch  where error.kind == .full {
+          ballast.release()
+          try step()
+        }
+      } catch  where error.kind == .full {
+        full = error
+      }
+    }
     if short {
       for (path, truncate) in [(state.path, state.truncateLog), (log.path, log.truncateLog)]
       where FileSystem.size(path + "-wal") > Spool.worthTruncating {
-        try truncate()
+        try attempt(truncate)
       }
     }
-    guard let passed = try state.lowestCheckpoint() else { return 0 }
-    return try log.retain(
-      passed: passed, now: now.wall, keepAge: settings.keepAge,
-      keepBytes: short ? 0 : settings.keepBytes, inDoubt: max(settings.inDoubt, InDoubtTail.messagesLeft),
-      inDoubtBytes: settings.maximumBytes / 16, limit: short ? 256 : 64)
+    var deleted = 0
+    if let passed = try state.lowestCheckpoint() {
+      try attempt { () throws(SpoolError) in
+        deleted = try log.retain(
+          passed: passed, now: now.wall, keepAge: settings.keepAge,
+          keepBytes: short ? 0 : settings.keepBytes,
+          inDoubt: max(settings.inDoubt, InDoubtTail.messagesLeft),
+          inDoubtBytes: short ? 0 : settings.maximumBytes / 16, limit: short ? 256 : 64)
+      }
+    }
+    for vacuum in [state.vacuum, log.vacuum] {
+      try attempt { () throws(SpoolError) in try vacuum(short ? 64 : 512, short ? 16 : 1) }
+    }
+    if let full, deleted == 0 { throw full }
+    return deleted
   }
 
   package func close() {
@@ -300,21 +346,26 @@ package final class Spool: Sendable {
 }
 
 extension StateSalvage.Outcome {
-  fileprivate var text: String {
+  fileprivate func text(_ note: Damage.Note) -> String {
     switch self {
-    case .whole: "all of it could be read and goes on"
-    case .partly(let batches, let deadLetters):
-      "it begins again at the mirrored marks; \(batches) batches and \(deadLetters) dead letters were saved "
-        + "from it"
-    case .cut: "it begins again at the mirrored marks; the disk is full, and nothing was saved from it"
+    case .whole: "state.db was reported damaged, but all of it can be read: it goes on (\(note.reason))"
+    case .rebuilt(let batches, let deadLetters, let missing, let wasCut):
+      "state.db was damaged and lies in \(note.place); pipelines begin again at the mirrored marks; "
+        + "\(batches) batches and \(deadLetters) dead letters were kept from it"
+        + (missing > 0 ? ", \(missing) readings could not be read" : "")
+        + (wasCut ? ", until the disk was full" : "")
     }
   }
 }
 
-extension LogSalvage {
-  fileprivate static func text(_ rescued: Rescued?) -> String {
-    guard let rescued else { return "nothing of it could be read" }
-    return "\(rescued.messages) messages in \(rescued.blocks) blocks were saved from it"
-      + (rescued.wasCut ? ", until the disk was full" : "")
+extension LogSalvage.Outcome {
+  fileprivate func text(_ note: Damage.Note) -> String {
+    switch self {
+    case .whole: "log.db was reported damaged, but all of it can be read: it goes on (\(note.reason))"
+    case .rebuilt(let blocks, let messages, let wasCut):
+      "log.db was damaged and lies in \(note.place); \(messages) messages in \(blocks) blocks were kept "
+        + "from it" + (wasCut ? ", until the disk was full" : "")
+    case .nameless: "log.db was damaged and lies in \(note.place); nothing of it could be read"
+    }
   }
 }

@@ -2,9 +2,9 @@ internal import Telemetry
 
 /// Rebuilds a damaged state.
 ///
-/// Where every row of every table that matters still reads and makes sense, the state goes on as it was.
-/// Otherwise pipelines begin again at the mirrored marks, and of the rest is kept what cannot be had from
-/// the log again: dead letters, and batches whose messages the log no longer holds.
+/// Where nothing is wrong with it after all, it goes on as it was. Otherwise active pipelines begin again
+/// at the mirrored marks, under new epochs, and of the rest is kept what cannot be had from the log again:
+/// dead letters, and batches whose messages no pipeline will read once more.
 struct StateSalvage {
   /// The damaged file.
   var place: String
@@ -12,171 +12,242 @@ struct StateSalvage {
   var logStart: (log: LogID, start: Offset)?
   /// Where pipelines begin again, by name.
   var marks: [String: Offset]
+  /// Wall nanoseconds, for what is booked.
+  var wall: Int64
+  /// Draws epochs.
+  var random: () -> UInt64
 
   enum Outcome: Equatable {
-    /// Everything is there.
+    /// Nothing is wrong with it; it can be moved back.
     case whole
-    case partly(batches: Int, deadLetters: Int)
-    /// The disk was full before everything was copied.
-    case cut
+    /// - missing: readings in batches that could not be read.
+    case rebuilt(batches: Int, deadLetters: Int, missing: Int64, wasCut: Bool)
   }
-
-  private static let carried = ["session", "fault", "configuration"]
 
   func rebuild(into path: String) throws(SpoolError) -> Outcome {
-    let store = try StateStore(path: path)
-    defer { store.close() }
-    guard let source = try? Connection(path: place, access: .readOnly) else {
-      return .partly(batches: 0, deadLetters: 0)
+    // A file whose first page is lost cannot be opened at all.
+    let source = try? Connection(path: place, access: .readOnly)
+    defer { source?.close() }
+    if let source, try isWhole(source) { return .whole }
+    try StateStore(path: path).close()
+    let target = try Connection(path: path, access: .readWrite(.everyCommit))
+    defer { target.close() }
+    guard let source else {
+      try target.truncateLog()
+      return .rebuilt(batches: 0, deadLetters: 0, missing: 0, wasCut: false)
     }
-    defer { source.close() }
-    do throws(SpoolError) {
-      if try carryOver(source, into: store) {
-        try store.truncateLog()
-        return .whole
-      }
-      let outcome = try pickUp(source, into: store)
-      try store.truncateLog()
-      return outcome
-    } catch  where error.kind == .full {
-      return .cut
-    }
+    var pick = Pick(salvage: self, source: source, target: target)
+    try pick.run(RebuildRoom(directory: FileSystem.folder(of: path)))
+    try target.truncateLog()
+    return .rebuilt(
+      batches: pick.batches, deadLetters: pick.letters, missing: pick.missing, wasCut: pick.wasCut)
   }
 
-  /// Copies everything; leaves the target as it was where a single row cannot be read.
-  private func carryOver(_ source: Connection, into store: StateStore) throws(SpoolError) -> Bool {
-    struct Unreadable: Error {}
-    do {
-      guard try source.text("PRAGMA quick_check(1)") == "ok",
-        try source.integer("SELECT count(*) FROM pipeline") ?? 0 > 0
-      else { return false }
-      for table in ["instance", "pipeline", "outbox", "dead_letter"] + StateSalvage.carried {
-        guard try StateSalvage.isSound(table, in: source) else { return false }
-      }
-    } catch {
-      return false
+  /// Whether SQLite finds nothing wrong, every row has its meaning, and every batch its digest.
+  private func isWhole(_ source: Connection) throws(SpoolError) -> Bool {
+    let steps = Int64(StateSchema.steps.count)
+    guard (try? Schema.verify(source, application: StateSchema.applicationID, version: steps)) != nil,
+      (try? source.text("PRAGMA integrity_check(1)")) == "ok",
+      (try? StateStore.verify(source)) != nil
+    else { return false }
+    var rows = ReadableRows("SELECT \(OutboxRow.columns) FROM outbox", id: "id", in: source)
+    while let item = rows.next({ StateSalvage.item($0, in: source) }) {
+      guard let item, StateSalvage.isSound(item.batch, in: source) else { return false }
     }
-    try store.write { target throws(SpoolError) in
-      for table in ["instance", "pipeline", "outbox", "dead_letter"] + StateSalvage.carried {
-        try StateSalvage.copy(table, from: source, to: target)
-      }
-      try target.run(
-        "UPDATE instance SET file = ?", .text(FileSystem.identity(target.path) ?? ""))
-    }
-    return true
+    guard rows.isWhole else { return false }
+    try source.truncateLog()
+    return FileSystem.size(place + "-wal") == 0
   }
 
-  private static func isSound(_ table: String, in source: Connection) throws(SpoolError) -> Bool {
-    switch table {
-    case "pipeline": _ = try PipelineRow.all(in: source)
-    case "outbox":
-      let row = try source.statement("SELECT \(OutboxRow.columns) FROM outbox")
-      defer { row.reset() }
-      while try row.step() {
-        guard let batch = try? OutboxRow.item(row, path: source.path).batch, StateSalvage.isSound(batch, in: source)
-        else { return false }
-      }
-    default:
-      let row = try source.statement("SELECT * FROM \(table)")
-      defer { row.reset() }
-      while try row.step() {}
-    }
-    return true
+  fileprivate static func item(_ row: Statement, in source: Connection) -> (id: Int64, row: OutboxItem?) {
+    (row.integer(0), try? OutboxRow.item(row, path: source.path))
   }
 
   /// Whether the body is the one that was sealed.
-  private static func isSound(_ batch: Batch, in source: Connection) -> Bool {
+  fileprivate static func isSound(_ batch: Batch, in source: Connection) -> Bool {
     guard let body = try? OutboxRow.plainBody(of: batch, path: source.path), body.count == batch.length
     else { return false }
     return batch.digest
       == Batch.digest(identity: batch.identity, previous: batch.previous, count: batch.count, body: body)
   }
+}
 
-  private static func copy(
-    _ table: String, from source: Connection, to target: Connection
-  ) throws(SpoolError) {
-    let row = try source.statement("SELECT * FROM \(table)")
-    defer { row.reset() }
-    while try row.step() { try target.insert(row, into: table) }
+/// Picks out of a state that is not whole what is to be kept.
+private struct Pick {
+  let salvage: StateSalvage
+  let source: Connection
+  let target: Connection
+  /// The rows of the damaged table that can be read.
+  private var known: [String: PipelineRow] = [:]
+  private var books: [String: PipelineRow] = [:]
+  /// Readings in the batches that could be read, by pipeline.
+  private var seen: [String: Int64] = [:]
+  private(set) var batches = 0
+  private(set) var letters = 0
+  private(set) var missing: Int64 = 0
+  private(set) var wasCut = false
+
+  init(salvage: StateSalvage, source: Connection, target: Connection) {
+    self.salvage = salvage
+    self.source = source
+    self.target = target
   }
 
-  // MARK: Where it is not whole
-
-  private func pickUp(_ source: Connection, into store: StateStore) throws(SpoolError) -> Outcome {
-    try store.write { target throws(SpoolError) in
-      for table in StateSalvage.carried {
-        try readable(table, in: source) { row throws(SpoolError) in
-          try target.insert(row, into: table)
-        }
-      }
-      var known: [String: PipelineRow] = [:]
-      try readable("pipeline", columns: PipelineRow.columns, in: source) { row throws(SpoolError) in
-        if let pipeline = try? PipelineRow(row, path: source.path) { known[pipeline.name] = pipeline }
-      }
-      var books: [String: PipelineRow] = [:]
-      func book(_ name: String, _ change: (inout PipelineRow) -> Void) {
-        let old = known[name]
-        var row =
-          books[name]
-          ?? PipelineRow(
-            name: name, uplink: old?.uplink ?? "", version: old?.version ?? "",
-            gateway: old?.gateway ?? "", epoch: old?.epoch ?? Epoch(random: 0))
-        row.active = false
-        change(&row)
-        row.receivedBefore = row.handled
-        books[name] = row
-      }
-      var batches = 0
-      try readable("outbox", columns: OutboxRow.columns, in: source) { row throws(SpoolError) in
-        guard let batch = try? OutboxRow.item(row, path: source.path).batch,
-          StateSalvage.isSound(batch, in: source),
-          !isReadAgain(batch.identity.pipeline, batch.log, batch.firstOffset)
-        else { return }
-        let name = batch.identity.pipeline
-        try OutboxRow.insert(
-          batch, pipeline: name, position: row.integer(1), line: row.integer(2), into: target)
-        batches += 1
-        book(name) {
-          $0.decoded += Int64(batch.count)
-          $0.produced += Int64(batch.count)
-        }
-      }
-      var letters = 0
-      try readable("dead_letter", columns: DeadLetterRow.columns, in: source) { row throws(SpoolError) in
-        let letter = DeadLetterRow.stored(row)
-        let rejection = letter.letter.rejection
-        // One whose message is read again is refused again.
-        guard !isReadAgain(letter.pipeline, rejection.log, rejection.offset) else { return }
-        try DeadLetterRow.insert(rejection, pipeline: letter.pipeline, into: target)
-        letters += 1
-        book(letter.pipeline) {
-          switch rejection.stage {
-          case .decode: $0.rejected += 1
-          case .upstream:
-            $0.decoded += 1
-            $0.produced += 1
-            $0.deadLettered += 1
-          }
-        }
-      }
+  mutating func run(_ room: RebuildRoom) throws(SpoolError) {
+    for (table, id) in [("session", "rowid"), ("fault", "id"), ("configuration", "rowid")] {
+      try carry(table, id: id, room)
+    }
+    var rows = ReadableRows("SELECT \(PipelineRow.columns), rowid FROM pipeline", id: "rowid", in: source)
+    let path = source.path
+    while let row = rows.next({ ($0.integer(26), try? PipelineRow($0, path: path)) }) {
+      if let row { known[row.name] = row }
+    }
+    for row in known.values where row.active && row.until != nil { try drainOn(row) }
+    try pickBatches(room)
+    try pickLetters(room)
+    for row in known.values {
+      let expected = row.produced + row.requeued - row.delivered - row.deadLettered
+      missing += max(0, expected - (seen[row.name] ?? 0))
+    }
+    try target.transaction(.immediate) { () throws(SpoolError) in
       for row in books.values { try row.save(in: target) }
-      return .partly(batches: batches, deadLetters: letters)
+      // Positions go on behind those that were kept, whatever numbers their rows have now.
+      try target.run(
+        "UPDATE sqlite_sequence SET seq = max(seq, (SELECT max(position) FROM outbox)) WHERE name = 'outbox'")
+      if missing > 0 {
+        try StateStore.book(
+          StateStore.Fault(
+            wall: salvage.wall, kind: "lost-batches",
+            detail: "readings in batches that could not be read; those whose messages are still in the log "
+              + "are read again", messages: missing), in: target)
+      }
     }
   }
 
-  /// Whether the pipeline will read that message once more.
-  private func isReadAgain(_ pipeline: String, _ log: LogID, _ offset: Offset) -> Bool {
-    guard let logStart, logStart.log == log else { return false }
-    return offset >= max(logStart.start, marks[pipeline] ?? logStart.start)
+  /// Where a pipeline begins again.
+  private func resume(_ pipeline: String) -> Offset? {
+    salvage.logStart.map { max($0.start, salvage.marks[pipeline] ?? $0.start) }
   }
 
-  /// Calls `body` for every row that can be read; behind an unreadable stretch nothing more is looked for.
-  private func readable(
-    _ table: String, columns: String = "*", in source: Connection,
-    _ body: (Statement) throws(SpoolError) -> Void
+  /// Whether the pipeline will read that message once more; nil where nobody knows.
+  private func isReadAgain(_ pipeline: String, _ log: LogID, _ offset: Offset) -> Bool? {
+    guard let resume = resume(pipeline), salvage.logStart?.log == log, offset >= resume else { return false }
+    guard let row = known[pipeline] else { return nil }
+    return row.active && offset < row.until ?? Offset(.max)
+  }
+
+  /// A pipeline that the configuration has dropped reads on to its end, from where it begins again.
+  private mutating func drainOn(_ old: PipelineRow) throws(SpoolError) {
+    guard let until = old.until, let resume = resume(old.name), salvage.logStart?.log == old.log else { return }
+    var row = PipelineRow(
+      name: old.name, uplink: old.uplink, version: old.version, gateway: old.gateway,
+      epoch: Epoch(random: salvage.random()))
+    row.configuration = old.configuration
+    row.log = old.log
+    row.checkpoint = min(resume, until)
+    row.until = until
+    row.receivedUntil = old.receivedUntil
+    row.receivedAt = max(0, old.receivedUntil - (until - row.checkpoint))
+    row.uncertainUntil = until
+    books[row.name] = row
+  }
+
+  private mutating func book(_ name: String, _ change: (inout PipelineRow) -> Void) {
+    let old = known[name]
+    var row: PipelineRow
+    if let begun = books[name] {
+      row = begun
+    } else {
+      row = PipelineRow(
+        name: name, uplink: old?.uplink ?? "", version: old?.version ?? "", gateway: old?.gateway ?? "",
+        epoch: Epoch(random: salvage.random()))
+      row.active = false
+    }
+    let handled = row.handled
+    change(&row)
+    row.receivedBefore += row.handled - handled
+    books[name] = row
+  }
+
+  private mutating func pickBatches(_ room: RebuildRoom) throws(SpoolError) {
+    var rows = ReadableRows("SELECT \(OutboxRow.columns) FROM outbox", id: "id", in: source)
+    let source = source
+    try fill(room) { pick throws(SpoolError) in
+      guard let item = rows.next({ StateSalvage.item($0, in: source) }) else { return nil }
+      guard let item, StateSalvage.isSound(item.batch, in: source) else { return 0 }
+      var batch = item.batch
+      let name = batch.identity.pipeline
+      pick.seen[name, default: 0] += Int64(batch.count)
+      let again = pick.isReadAgain(name, batch.log, batch.firstOffset)
+      if again == true { return 0 }
+      if again == nil { batch.possibleDuplicate = true }
+      let kept = try pick.keep { target throws(SpoolError) in
+        try OutboxRow.insert(batch, pipeline: name, position: item.position, line: item.line, into: target)
+      }
+      guard kept else { return 0 }
+      pick.batches += 1
+      pick.book(name) {
+        $0.decoded += Int64(batch.count)
+        $0.produced += Int64(batch.count)
+      }
+      return batch.body.count
+    }
+  }
+
+  private mutating func pickLetters(_ room: RebuildRoom) throws(SpoolError) {
+    var rows = ReadableRows("SELECT \(DeadLetterRow.columns) FROM dead_letter", id: "id", in: source)
+    try fill(room) { pick throws(SpoolError) in
+      guard let letter = rows.next({ ($0.integer(0), DeadLetterRow.stored($0)) }) else { return nil }
+      let rejection = letter.letter.rejection
+      // What is read again is refused again. Where nobody knows, twice is better than never.
+      guard pick.isReadAgain(letter.pipeline, rejection.log, rejection.offset) != true else { return 0 }
+      let kept = try pick.keep { target throws(SpoolError) in
+        try DeadLetterRow.insert(rejection, pipeline: letter.pipeline, into: target)
+      }
+      guard kept else { return 0 }
+      pick.letters += 1
+      pick.book(letter.pipeline) {
+        switch rejection.stage {
+        case .decode: $0.rejected += 1
+        case .upstream:
+          $0.decoded += 1
+          $0.produced += 1
+          $0.deadLettered += 1
+        }
+      }
+      return rejection.payload.count
+    }
+  }
+
+  private mutating func carry(_ table: String, id: String, _ room: RebuildRoom) throws(SpoolError) {
+    var rows = ReadableRows("SELECT *, rowid FROM \(table)", id: id, in: source)
+    try fill(room) { pick throws(SpoolError) in
+      let row = rows.next { row in
+        (row.integer(row.columns - 1), (0..<row.columns - 1).map { row.value($0) })
+      }
+      guard let row else { return nil }
+      _ = try pick.keep { target throws(SpoolError) in try target.insert(row, into: table) }
+      return 256
+    }
+  }
+
+  private mutating func fill(
+    _ room: RebuildRoom, _ next: (inout Pick) throws(SpoolError) -> Int?
   ) throws(SpoolError) {
-    guard let row = try? source.statement("SELECT \(columns) FROM \(table)") else { return }
-    defer { row.reset() }
-    while (try? row.step()) == true { try body(row) }
+    guard !wasCut else { return }
+    let whole = try target.fill(room) { () throws(SpoolError) in try next(&self) }
+    wasCut = !whole
+  }
+
+  /// Writes a row; one that breaks a rule of its table, as a row from a damaged file may, is left out.
+  private func keep(
+    _ write: (Connection) throws(SpoolError) -> Void
+  ) throws(SpoolError) -> Bool {
+    do throws(SpoolError) {
+      try write(target)
+      return true
+    } catch  where error.kind == .misuse {
+      return false
+    }
   }
 }

@@ -26,12 +26,19 @@ package final class StateStore: Sendable {
 
   /// Reads what a daemon cannot run without.
   func verify() throws(SpoolError) {
-    try read { connection throws(SpoolError) in
+    try read { connection throws(SpoolError) in try StateStore.verify(connection) }
+  }
+
+  static func verify(_ connection: Connection) throws(SpoolError) {
+    try Schema.check { () throws(SpoolError) in
       _ = try PipelineRow.all(in: connection)
       _ = try connection.text("SELECT machine FROM instance")
       _ = try connection.integer("SELECT id FROM outbox ORDER BY pipeline, position, line LIMIT 1")
+      _ = try connection.integer("SELECT count(*) FROM configuration WHERE length(text) > 0")
+      _ = try connection.integer("SELECT id FROM dead_letter LIMIT 1")
+      _ = try connection.integer("SELECT max(id) FROM fault")
+      _ = try connection.integer("SELECT count(*) FROM session WHERE length(client_id) > 0")
     }
-    _ = try clientIDs()
   }
 
   private static func open(
@@ -117,13 +124,10 @@ package final class StateStore: Sendable {
       + FileSystem.size(path + "-wal")
   }
 
-  /// Gives pages of delivered batches back to the file system, a few at a time.
-  package func shrink() throws(SpoolError) {
+  /// Gives pages of delivered batches back to the file system; see ``Connection/vacuum(pages:times:)``.
+  func vacuum(pages: Int, times: Int) throws(SpoolError) {
     try connections.withLock { connections throws(SpoolError) in
-      guard let connection = connections.relaxed,
-        (try connection.integer("PRAGMA freelist_count") ?? 0) > 1024
-      else { return }
-      try connection.run("PRAGMA incremental_vacuum(512)")
+      try connections.relaxed?.vacuum(pages: pages, times: times)
     }
   }
 

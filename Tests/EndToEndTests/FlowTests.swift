@@ -154,7 +154,7 @@ struct FlowTests {
     let answer = try ChildProcess.run(House.forebay, ["demo"] + arguments)
     #expect(answer.status == 0, "\(answer.output)")
     #expect(answer.output.contains("The books balance."))
-    #expect(answer.output.contains("complete: 1 chains"))
+    #expect(answer.output.contains("complete: 1 chain"))
   }
 }
 

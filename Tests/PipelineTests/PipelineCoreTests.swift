@@ -303,6 +303,10 @@ struct RequeueTests {
     core.requeue(letter(2, "{}"), now: moment())
     core.requeue(letter(2, "{}"), now: moment())
     #expect(core.openReadings == 0 && core.sealableBatches == 1)
-    #expect(try core.takeSeal()?.resolvedDeadLetters == [1, 2])
+    core.requeue(letter(3, "[]"), now: moment())
+    core.requeue(letter(3, "[]"), now: moment())
+    let seal = try core.takeSeal()
+    #expect(seal?.resolvedDeadLetters == [1, 2])
+    #expect(seal?.refusedAgain.map(\.id) == [3])
   }
 }

@@ -236,8 +236,8 @@ struct DamageTests {
     }
     do {
       let spool = try folder.open()
-      #expect(FileSystem.exists("\(folder.settings.directory)/quarantine/8-\(database.rawValue)"))
-      #expect(spool.findings.count == 1)
+      #expect(spool.findings.map { $0.contains("all of it can be read: it goes on") } == [true])
+      #expect(FileSystem.names(in: folder.settings.directory + "/quarantine") == [])
       let state = try spool.register(folder)
       #expect(state.epoch == before.epoch && state.nextSequence == 2 && state.checkpoint == Offset(4))
       #expect(state.possibleDuplicateUntil == nil)
@@ -279,6 +279,124 @@ struct DamageTests {
     #expect(try spool.audit().balances)
     let finding = try #require(spool.findings.first)
     #expect(finding.contains("2 batches and 1 dead letters"))
+    #expect(finding.contains("2 readings could not be read"))
+    // A chain of its own: what was delivered of the old one is not known any more.
+    #expect(saved.allSatisfy { $0.batch.identity.epoch != state.epoch })
+    #expect(state.nextSequence == 1 && state.previousDigest == .zero)
+    var next = state
+    try spool.state.seal(Fixture.seal(&next, readings: 4..<8), pipeline: "climate")
+    #expect(try spool.state.outbox(pipelines: ["climate"], after: nil, limit: 9).last?.batch.firstOffset == Offset(4))
+    #expect(try spool.audit().balances)
+  }
+
+  @Test("keeps every batch that can be read around pages that cannot")
+  func batchesAroundLostPages() throws {
+    let count = 200
+    do {
+      let spool = try folder.open()
+      var state = try spool.register(folder)
+      try spool.log.append(Fixture.group(0..<400 * count))
+      for number in 0..<count {
+        let seal = Fixture.seal(&state, readings: number * 400..<(number + 1) * 400)
+        try spool.state.seal(seal, pipeline: "climate")
+      }
+      // No pipeline is configured any more: nothing is read again, whatever the log holds.
+      _ = try spool.register(folder, [])
+      try spool.state.retire("climate", unread: 0, wall: 1)
+      try spool.mirror()
+      spool.close()
+    }
+    let pages = Int(FileSystem.size(folder.statePath) / 4096)
+    for page in pages / 2..<pages / 2 + 4 {
+      folder.overwrite(folder.statePath, at: page * 4096, with: [UInt8](repeating: 0xA5, count: 4096))
+    }
+    let damage = Damage(directory: folder.settings.directory)
+    _ = try damage.note(.state, reason: "malformed", wall: 9)
+    let spool = try folder.open()
+    let kept = try spool.state.outbox(pipelines: ["climate"], after: nil, limit: 999)
+    #expect(kept.count >= count - 10 && kept.count < count, "\(kept.count) of \(count) batches")
+    #expect(kept.first?.batch.firstOffset == Offset(0))
+    #expect(kept.last?.batch.lastOffset == Offset(Int64(400 * count - 1)))
+    #expect(
+      try spool.state.faults().contains { $0.kind == "lost-batches" && $0.messages == (count - kept.count) * 400 })
+    #expect(try spool.audit().balances)
+  }
+
+  @Test("lets a dropped pipeline drain on after its state was rebuilt")
+  func drainingRebuilt() throws {
+    do {
+      let spool = try folder.open()
+      _ = try spool.register(folder, [Fixture.registration], configuration: "the old one")
+      try spool.log.append(Fixture.group(0..<6))
+      let second = PipelineRegistration(name: "second", uplink: "central", version: "v1")
+      _ = try spool.register(folder, [second], configuration: "the new one")
+      try spool.log.append(Fixture.group(6..<9))
+      try spool.mirror()
+      spool.close()
+    }
+    folder.tamper(folder.statePath, "PRAGMA application_id = 7")
+    let spool = try folder.open()
+    let second = PipelineRegistration(name: "second", uplink: "central", version: "v1")
+    let registered = try spool.register(folder, [second], configuration: "the new one")
+    #expect(registered.states["second"]?.checkpoint == Offset(6))
+    let draining = try #require(registered.draining.first)
+    #expect(draining.name == "climate" && draining.state.checkpoint == Offset(0) && draining.until == Offset(6))
+    #expect(draining.configuration == Array("the old one".utf8))
+    #expect(try spool.audit().balances)
+    var done = draining.state
+    try spool.state.seal(Fixture.seal(&done, readings: 0..<6), pipeline: "climate")
+    try spool.state.retire("climate", unread: 0, wall: 1)
+    #expect(try spool.audit().balances)
+  }
+
+  @Test(
+    "opens whatever a table holds, and begins nothing twice",
+    arguments: [
+      "UPDATE pipeline SET unmatched = 9223372036854775000", "UPDATE pipeline SET received_at = -5",
+      "UPDATE pipeline SET checkpoint = -1", "UPDATE pipeline SET digest = x'00'",
+      "UPDATE outbox SET last = 9223372036854775807", "UPDATE outbox SET length = -5",
+      "DROP TABLE fault", "DROP TABLE configuration", "DROP TABLE pipeline", "DROP TABLE outbox",
+      "DELETE FROM instance", "UPDATE session SET filters = x'FF'",
+    ])
+  func absurdState(sql: String) throws {
+    _ = try folder.fill()
+    folder.tamper(folder.statePath, sql)
+    let damage = Damage(directory: folder.settings.directory)
+    // What is not seen at the opening is found in use.
+    _ = try damage.note(.state, reason: "malformed", wall: 9)
+    for _ in 0..<2 {
+      let spool = try folder.open()
+      let state = try spool.register(folder)
+      #expect(state.checkpoint == Offset(4) || state.possibleDuplicateUntil == Offset(6))
+      #expect(try spool.audit().balances)
+      spool.close()
+    }
+  }
+
+  @Test(
+    "opens whatever the log's own row holds",
+    arguments: [
+      "UPDATE log SET next = -1", "UPDATE log SET next = 9223372036854775807", "UPDATE log SET received = -9",
+      "DELETE FROM log", "DROP TABLE log", "DROP TABLE session", "DROP TABLE in_doubt", "DROP TABLE block",
+    ])
+  func absurdLog(sql: String) throws {
+    let before = try folder.fill()
+    folder.tamper(folder.logPath, sql)
+    let spool = try folder.open()
+    #expect(spool.log.id == before.log)
+    #expect(try spool.register(folder).checkpoint == Offset(4))
+    #expect(try spool.log.append(Fixture.group(6..<8)).first == Offset(6))
+  }
+
+  @Test("keeps the last three damaged databases of each kind")
+  func pruned() throws {
+    _ = try folder.fill()
+    for wall in [1, 20, 300, 4_000, 50_000] as [Int64] {
+      folder.tamper(folder.logPath, "PRAGMA application_id = 7")
+      try folder.open(wall: wall).close()
+    }
+    let names = FileSystem.names(in: folder.settings.directory + "/quarantine").filter { $0.hasSuffix(".db") }
+    #expect(names.sorted() == ["300-log.db", "4000-log.db", "50000-log.db"])
   }
 
   @Test("goes on with a rebuilding that was interrupted", arguments: Database.allCases, 0...3)

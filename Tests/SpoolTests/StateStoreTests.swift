@@ -121,7 +121,7 @@ struct StateStoreTests {
       ("log", "UPDATE log SET received = received + 1"),
       ("log", "UPDATE block SET count = count - 1 WHERE first = 4"),
       ("state", "UPDATE pipeline SET decoded = decoded + 1"),
-      ("state", "UPDATE pipeline SET delivered = delivered - 1"),
+      ("state", "UPDATE pipeline SET delivered = delivered + 1"),
       ("state", "DELETE FROM outbox"),
       ("state", "UPDATE pipeline SET rejected = rejected + 1, decoded = decoded - 1"),
     ])

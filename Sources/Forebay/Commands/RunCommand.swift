@@ -59,12 +59,15 @@ struct RunCommand: AsyncParsableCommand {
         logger.critical("a database is damaged; it is rebuilt at once", metadata: ["reason": "\(reason)"])
         signals.send(Supervision.rebuild)
       }
-      try await daemon.start()
+      do {
+        try await daemon.start()
+      } catch {
+        guard let error = error as? SpoolError, error.kind == .damaged else { throw error }
+        // Damage that showed only now.
+        daemon.spool.examine(error, wall: SystemClock.wall())
+        return await ProcessRestart.now(after: daemon.started, unless: signals, logger)
+      }
       await Supervision(daemon: daemon, kept: kept, path: config, logger: logger).run(boot, signals)
-    } catch let error as SpoolError where error.kind == .damaged {
-      // What could be noted is noted: the next start rebuilds.
-      Output.complain("forebay: \(error)")
-      throw ExitCode(1)
     } catch {
       Output.complain("forebay: \(error)")
       throw ExitCode(1)
@@ -108,12 +111,8 @@ struct Supervision: Sendable {
       }
       if signal == Supervision.rebuild {
         await daemon.stop(longest: Supervision.rebuildGrace)
-        // A card that breaks under every new file must not keep the processor busy.
-        let age = SystemClock.monotonic() - daemon.started
-        try? await Task.sleep(nanoseconds: UInt64(max(0, 5_000_000_000 - age)))
-        let cause = ProcessRestart.now()
-        logger.critical("the process cannot begin anew", metadata: ["error": "\(cause)"])
-        exit(1)
+        await ProcessRestart.now(after: daemon.started, unless: signals, logger)
+        return
       }
       manager.stopping()
       logger.notice("stopping")

@@ -41,28 +41,32 @@ struct SpooledLog: MessageLog {
   }
 
   func inDoubt(source: String, window: Int) throws -> [InDoubtMessage] {
-    try spool.log.inDoubt(source: source, window: window)
+    try spool.examined { try spool.log.inDoubt(source: source, window: window) }
   }
 
   func forgetInDoubt(source: String) throws {
-    try spool.log.forgetInDoubt(source: source)
+    try spool.examined { try spool.log.forgetInDoubt(source: source) }
   }
 }
 
 /// What the state remembers of the broker sessions.
 struct SpooledSessions: SessionStore {
-  let state: StateStore
+  let spool: Spool
 
   func clientID(source: String) throws -> String {
-    try state.clientID(source: source) {
-      // 23 bytes of letters and digits are what every server must take (MQTT 5.0, section 3.1.3.1).
-      "forebay" + Epoch(random: .random(in: 0 ... .max)).rawValue
+    try spool.examined {
+      try spool.state.clientID(source: source) {
+        // 23 bytes of letters and digits are what every server must take (MQTT 5.0, section 3.1.3.1).
+        "forebay" + Epoch(random: .random(in: 0 ... .max)).rawValue
+      }
     }
   }
 
   func subscribedFilters(source: String) throws -> [String: SubscriptionState] {
-    guard let text = try state.subscriptions(source: source) else { return [:] }
-    let stored = try JSONDecoder().decode([String: String].self, from: Data(text.utf8))
+    // What cannot be read is as good as never subscribed: subscribing again costs retained messages.
+    guard let text = try spool.examined({ try spool.state.subscriptions(source: source) }),
+      let stored = try? JSONDecoder().decode([String: String].self, from: Data(text.utf8))
+    else { return [:] }
     // A word that this version does not know says only that the filter was subscribed once.
     return stored.mapValues { SubscriptionState(rawValue: $0) ?? .uncertain }
   }
@@ -71,7 +75,9 @@ struct SpooledSessions: SessionStore {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     let data = try encoder.encode(filters.mapValues(\.rawValue))
-    try state.setSubscriptions(String(decoding: data, as: UTF8.self), source: source)
+    try spool.examined {
+      try spool.state.setSubscriptions(String(decoding: data, as: UTF8.self), source: source)
+    }
   }
 }
 

@@ -37,7 +37,7 @@ final class Daemon: Sendable {
     intake = Intake(
       group: configuration.group, sources: configuration.sources,
       log: SpooledLog(spool: spool, onCommit: { pipelines.wake() }),
-      sessions: SpooledSessions(state: spool.state), moment: SystemClock.source, logger: logger)
+      sessions: SpooledSessions(spool: spool), moment: SystemClock.source, logger: logger)
     self.pipelines = pipelines
     self.uplinks = uplinks
     self.configuration = Mutex(configuration)

@@ -21,7 +21,7 @@ extension Daemon {
     let sources = intake.status()
     let uplinkStatus = await uplinks.status()
     let space = spool.space.figures
-    let end = try spool.log.end()
+    let end = spool.log.lastEnd
     let books = try spool.state.books()
     let waiting = try spool.state.outboxTotals()
     let stranded = books.filter { book in

@@ -69,6 +69,7 @@ struct PipelineRunner {
       core.skip(to: end, unmatched: end - first)
     case .unreadable(let first, let end, let reason):
       onUnreadable(reason)
+      let end = until.map { min($0, end) } ?? end
       core.skip(to: end, damaged: end - first)
     }
     return true
@@ -110,6 +111,8 @@ struct PipelineRunner {
   mutating func restart(state: StateStore, now: Moment) throws {
     guard let committed = try state.state(of: name) else { return }
     core = PipelineCore(settings: core.settings, version: core.version, state: committed)
+    // A registration whose commit was reported as failed may have been made all the same.
+    if let end = try state.end(of: name) { drain(until: end) }
     lastSeal = now.monotonic
     lastRequeued = 0
   }

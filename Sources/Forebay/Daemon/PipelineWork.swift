@@ -67,7 +67,12 @@ struct Work {
         logger.error(
           "the settings of a pipeline that was dropped cannot be read any more",
           metadata: ["pipeline": "\(draining.name)", "unread": "\(unread)"])
-        try spool.state.retire(draining.name, unread: unread, wall: now.wall)
+        do {
+          try spool.state.retire(draining.name, unread: unread, wall: now.wall)
+        } catch {
+          // The registration stands; the book is closed at the next start.
+          logger.error("its book cannot be closed yet", metadata: ["error": "\(error)"])
+        }
       }
     }
     retiredBatches += old.filter { runner in !runners.contains { $0.name == runner.name && $0.life != .running } }
@@ -106,16 +111,23 @@ struct Work {
     }
     blocked = nil
     var progressed = false
+    var failure: (any Error)?
     for index in runners.indices {
       let name = runners[index].name
-      let stepped = try runners[index].step(reader, spool: spool, now: now) { reason in
-        logger.error(
-          "messages cannot be read and are booked as damaged",
-          metadata: ["pipeline": "\(name)", "reason": "\(reason)"])
+      do {
+        let stepped = try runners[index].step(reader, spool: spool, now: now) { reason in
+          logger.error(
+            "messages cannot be read and are booked as damaged",
+            metadata: ["pipeline": "\(name)", "reason": "\(reason)"])
+        }
+        progressed = stepped || progressed
+      } catch {
+        // What one cannot do must not stop the others.
+        failure = failure ?? error
       }
-      progressed = stepped || progressed
     }
     try retireDrained(now: now)
+    if let failure { throw failure }
     return progressed
   }
 
@@ -135,12 +147,12 @@ struct Work {
     let isBusy = try makeRoom(now: now)
     nextHousekeeping = now.monotonic + (isBusy ? 0 : Work.housekeepingInterval)
     spool.ballast.take()
-    for index in runners.indices {
+    for index in runners.indices where spool.space.maySeal {
       try runners[index].requeue(spool.state, now: now)
     }
     if now.monotonic >= nextMirror {
       nextMirror = now.monotonic + Work.mirrorInterval
-      mirror()
+      mirror(now: now)
     }
   }
 
@@ -162,7 +174,7 @@ struct Work {
   }
 
   /// A mirror that cannot be written must not hold up what it mirrors.
-  private mutating func mirror() {
+  private mutating func mirror(now: Moment) {
     do {
       try spool.mirror()
       unmirrored = nil
@@ -170,6 +182,7 @@ struct Work {
       if unmirrored == nil {
         logger.error("the marks cannot be mirrored", metadata: ["error": "\(error)"])
       }
+      spool.examine(error, wall: now.wall)
       unmirrored = "the marks cannot be mirrored: \(error)"
     }
   }
@@ -216,7 +229,7 @@ struct Work {
         "open batches could not be sealed; their messages are read again at the next start",
         metadata: ["error": "\(error)"])
     }
-    mirror()
+    mirror(now: now)
   }
 
   func nextDeadline(after now: Int64) -> Int64 {

@@ -84,7 +84,9 @@ struct Acknowledgements {
   private mutating func flush(
     _ sends: inout [UInt64: Int], _ record: Record, _ connections: inout [Int32: Connection]
   ) {
-    for begin in sends.values.sorted() { send(record.bytes[record.events[begin].data], at: begin, record, &connections) }
+    for begin in sends.values.sorted() {
+      send(record.bytes[record.events[begin].data], at: begin, record, &connections)
+    }
     sends = [:]
   }
 

@@ -164,6 +164,10 @@ struct PowerCutTests {
     try recording.replay(record, stops: places) { disk, place in
       let acknowledged = acknowledgements.acknowledged(before: place)
       let sent = posts.sent(before: place)
+      if !acknowledged.isEmpty, !disk.spoolIsDurable {
+        let fault = "the entry of the spool's own folder was never synced"
+        losses.withLock { $0.append(Loss(event: place, cut: .unsyncedGone, faults: [fault])) }
+      }
       for kind in kinds {
         let image = disk.after(kind, random: &random)
         let rebuilt = try RebuiltSpool(

@@ -57,7 +57,8 @@ struct Record: Sendable {
         events.append(
           Event(
             kind: kind, isEnd: field(17, UInt8.self) == 1,
-            call: UInt64(field(60, UInt32.self)) << 40 | field(8, UInt64.self), process: field(60, UInt32.self), thread: field(24, Int32.self), file: field(20, Int32.self),
+            call: UInt64(field(60, UInt32.self)) << 40 | field(8, UInt64.self), process: field(60, UInt32.self),
+            thread: field(24, Int32.self), file: field(20, Int32.self),
             error: field(28, Int32.self), a: field(32, Int64.self), b: field(40, Int64.self),
             result: field(48, Int64.self), path: path, data: data))
         at += length

@@ -146,6 +146,35 @@ struct PipelineWorkTests {
     #expect(try bench.balances())
   }
 
+  @Test("A gap in the log that reaches beyond the end of a dropped pipeline is booked up to that end only")
+  func gapAcrossTheEnd() throws {
+    let bench = try Bench(Bench.configuration(["old"]))
+    try bench.append(5)
+    try bench.reload(Bench.configuration(["new"]))
+    try bench.append(3)
+    try bench.append(2)
+    try bench.spool.log.withConnection { connection, _ throws(SpoolError) in
+      try connection.execute("DELETE FROM block WHERE first < 8")
+    }
+    try bench.run()
+    #expect(try bench.sealed() == ["old": [], "new": [8, 9]])
+    #expect(try bench.balances())
+    let books = try bench.spool.state.books()
+    #expect(books.map(\.ledger.damaged) == [3, 5])
+  }
+
+  @Test("What one pipeline cannot seal does not stop the others")
+  func isolated() throws {
+    let bench = try Bench(Bench.configuration(["a", "b"]))
+    try bench.append(5)
+    try bench.spool.state.write { connection throws(SpoolError) in
+      try connection.execute(
+        "CREATE TRIGGER refuse BEFORE INSERT ON outbox WHEN NEW.pipeline = 'a' BEGIN SELECT RAISE(ABORT, 'no'); END")
+    }
+    #expect(throws: SpoolError.self) { try bench.run() }
+    #expect(try bench.sealed() == ["a": [], "b": Array(0..<5)])
+  }
+
   @Test("A seal that the store refuses keeps its batches for the next try")
   func refusedSeal() throws {
     let bench = try Bench(Bench.configuration(["p"]))
