@@ -12,6 +12,7 @@ def memory(pid):
 
 def outage(options, binary, figures):
     count = options.messages
+    total = count + WARM_UP
     with House(f"{options.folder}/outage", binary) as house:
         # In the order of things: a gateway at work, whose upstream then goes away. What the first messages and
         # the first deliveries make it allocate once is not growth.
@@ -27,7 +28,7 @@ def outage(options, binary, figures):
             return house.totals()
         publisher = house.publish(count, "--payload-bytes", 200, "--first-seq", 1 + WARM_UP // 200)
         begun = time.monotonic()
-        while look()[0] < count + WARM_UP:
+        while look()[0] < total:
             if publisher.poll() not in (None, 0):
                 raise SystemExit(f"the devices failed: see {house.folder}/log")
             time.sleep(0.2)
@@ -35,21 +36,26 @@ def outage(options, binary, figures):
         time.sleep(3)
         backlog = memory(daemon.pid)
         house.upstream()
-        begun = time.monotonic()
-        while look()[1] < count + WARM_UP:
-            if time.monotonic() - begun > 900:
+        begun, resumed = time.monotonic(), None
+        while (done := look()[1]) < total:
+            now = time.monotonic()
+            if resumed is None and done > WARM_UP:
+                resumed = now
+            if now - begun > 900:
                 raise SystemExit("the backlog was not delivered in 15 minutes")
             time.sleep(0.2)
-        drained = time.monotonic() - begun
+        # Until the first delivery it waits for its next attempt (uplinks.retry).
+        resumed = resumed or time.monotonic()
+        drained = max(time.monotonic() - resumed, 0.2)
         time.sleep(3)
         end = memory(daemon.pid)
         house.expect_proof()
         lines, distinct = delivered(house)
-    total = count + WARM_UP
     figures.add("outage.messages", total, "messages")
     figures.add("outage.undelivered", total - lines, "readings", at_most=0)
     figures.add("outage.repeated", lines - distinct, "readings", at_most=0)
     figures.add("outage.intake", count / taken, "messages/s")
+    figures.add("outage.resume", resumed - begun, "s")
     figures.add("outage.drain", count / drained, "readings/s")
     for i, kind in enumerate(["resident", "anonymous"]):
         figures.add(f"outage.{kind}.start", start[i] / 1e6, "MB")

@@ -92,6 +92,7 @@ final class Session {
     guard status.state != state else { return }
     status.state = state
     status.since = now
+    if state != .connected { status.isSubscribed = false }
     if state != .parked { status.parkedFor = nil }
   }
 
@@ -146,6 +147,11 @@ final class Session {
     if isOutdated, subscribing.isEmpty, unsubscribing.isEmpty {
       isOutdated = false
       try synchronise(connection, sessionPresent: true)
+    }
+    let isSubscribed = status.state == .connected && subscribing.isEmpty && !isOutdated
+    if isSubscribed != status.isSubscribed {
+      status.isSubscribed = isSubscribed
+      changed = true
     }
     if let total = events.droppedByBroker {
       noteDropped(total)

@@ -40,6 +40,8 @@ package struct SourceStatus: Sendable, Hashable {
   package var fault: String?
   /// Why the log takes nothing; only while parked.
   package var parkedFor: String?
+  /// The broker has answered for every configured filter: what is published from now on arrives here.
+  package var isSubscribed = false
   /// Configured filters that the broker refused, with its reason.
   package var refusedFilters: [String: String] = [:]
   /// Configured filters that the broker grants at QoS 0 only: messages can be lost on the way to us.

@@ -103,6 +103,11 @@ final class House {
   func startDaemon(environment: [String: String] = [:]) throws {
     try launchDaemon(environment: environment)
     try wait("the daemon answers") { (try? status()) != nil }
+    // What is published to a broker that knows no session of ours yet is for nobody. Where there is no
+    // broker, or one that refuses us, the test has other concerns.
+    _ = try eventually(within: MosquittoBroker.accepts(port: broker.port) ? 3 : 0) {
+      try status().sources.allSatisfy(\.subscribed)
+    }
   }
 
   /// Starts it and does not wait for anything.
@@ -194,6 +199,7 @@ final class House {
     }
     struct Source: Decodable {
       var state: String
+      var subscribed: Bool
       var messages: Int
       var redelivered: Int
       var detail: String?

@@ -118,7 +118,8 @@ extension StatusReport.Source {
   init(_ status: SourceStatus) {
     self.init(
       name: status.name, state: status.state.rawValue,
-      detail: status.parkedFor ?? status.plainFault, messages: status.messages, bytes: status.bytes,
+      subscribed: status.isSubscribed, detail: status.parkedFor ?? status.plainFault, messages: status.messages,
+      bytes: status.bytes,
       groups: status.groups, reconnects: status.reconnects, redelivered: status.redelivered,
       droppedByBroker: status.droppedByBroker?.total)
   }

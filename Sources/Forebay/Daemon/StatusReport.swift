@@ -5,6 +5,8 @@ struct StatusReport: Codable, Sendable {
     var name: String
     /// ``SourceState``
     var state: String
+    /// The broker has answered for every filter: what is published from now on arrives here.
+    var subscribed = false
     var detail: String?
     // Since the daemon started:
     var messages: Int64
