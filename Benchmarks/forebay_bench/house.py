@@ -1,13 +1,21 @@
 """A broker, a daemon, an upstream and devices, each a process of its own, and what the kernel says of them."""
-import json, os, re, signal, socket, subprocess, time
+import json, os, random, re, signal, socket, subprocess, time
 
 DEVICES = 200  # each with a topic of its own
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Outside of the range from which the kernel hands out ports (ip_local_port_range begins at 32768): an upstream
+    that is down for a while must find its port free when it comes back, whatever else runs on the machine."""
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 def wait_until(what, condition, seconds, step=0.05):
@@ -109,7 +117,9 @@ uplinks:
     def upstream(self):
         child = self.start([self.binary, "receive", "--listen", f"127.0.0.1:{self.upstream_port}",
                             "--store", f"{self.folder}/upstream"])
-        wait_until("the upstream listens", lambda: listens(self.upstream_port), 10)
+        wait_until("the upstream listens", lambda: child.poll() is not None or listens(self.upstream_port), 10)
+        if child.poll() is not None:
+            raise SystemExit(f"the upstream ended: see {self.folder}/log")
         return child
 
     def status(self):

@@ -42,7 +42,7 @@ def outage(options, binary, figures):
             if resumed is None and done > WARM_UP:
                 resumed = now
             if now - begun > 900:
-                raise SystemExit("the backlog was not delivered in 15 minutes")
+                raise SystemExit(f"the backlog was not delivered in 15 minutes: {json.dumps(house.status())}")
             time.sleep(0.2)
         # Until the first delivery it waits for its next attempt (uplinks.retry).
         resumed = resumed or time.monotonic()
