@@ -98,6 +98,10 @@ seeds_PacketScan() {
   echo '\x20\x03\x00\x00\x00\x32\x0b\x00\x03a/b\x00\x01\x00{}\x0a'
   echo '\x30\xff\xff\xff\x7f'
 }
+seeds_PublishLine() {
+  echo "Client forebay0123456789abcdef received PUBLISH (d1, q1, r0, m7, 'a/b', ... (12 bytes))"
+  echo "Client x received PUBLISH (d0, q0, r1, m0, 'a', ... (0 bytes))"
+}
 seeds_HTTPAnswer() {
   echo '200\n\n\n{"identity":"gw/climate/0000000000000007/1","digest":"00"}'
   echo '503\nFri, 21 Nov 2026 03:18:00 GMT\nFri, 21 Nov 2026 03:17:00 GMT\n'
@@ -128,9 +132,10 @@ fuzzer TopicFilter   "Telemetry"                      -
 fuzzer Compression   "Compression"                    -
 fuzzer BatchIdentity "Telemetry"                      -
 fuzzer PacketScan    ""                               - Sources/Ingest/PacketScan.swift
+fuzzer PublishLine   ""                               - Sources/Ingest/PublishLine.swift
 fuzzer HTTPAnswer    "Telemetry"                      - Sources/Delivery/Answer.swift \
   Sources/Delivery/HTTPAnswer.swift Sources/Delivery/RetryAfter.swift Sources/Delivery/UplinkSettings.swift
-fuzzer Block         "Telemetry"                      - Sources/Spool/BlockCodec.swift
+fuzzer Block         "Compression Telemetry"          - Sources/Spool/BlockCodec.swift
 fuzzer Configuration "Ingest Spool Delivery Pipeline Compression Telemetry" Fuzz/ConfigurationCorpus \
   "${configuration[@]}"
 
