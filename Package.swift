@@ -102,7 +102,8 @@ let package = Package(
     .testTarget(name: "CompressionTests", dependencies: ["Compression", "TestSupport"], swiftSettings: settings),
     .testTarget(name: "IngestTests", dependencies: ["Ingest", "Telemetry", "TestSupport"], swiftSettings: settings),
     .testTarget(
-      name: "SpoolTests", dependencies: ["Spool", "Telemetry", "CSQLite", "TestSupport"], swiftSettings: settings),
+      name: "SpoolTests", dependencies: ["Spool", "Telemetry", "Compression", "CSQLite", "TestSupport"],
+      swiftSettings: settings),
     .testTarget(
       name: "PipelineTests", dependencies: ["Pipeline", "Telemetry", "Compression", "TestSupport"],
       swiftSettings: settings),

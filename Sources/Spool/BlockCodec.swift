@@ -13,10 +13,11 @@ internal import Telemetry
 //   payloads     one after the other, to the end
 //
 // Codec 1 is this under zstd level 1; codec 0 is this as it is (where compression gains nothing).
-// The origins stand in a column of their own, uncompressed, so that a reader can skip a block
-// without touching its body: count, then per origin source and topic, each with its length; at the end
-// the CRC-32 (4 bytes, little endian) over the block's first offset and count (8 bytes each, little
-// endian) and the bytes before, for a block that is passed by is not checked otherwise.
+// The origins stand in a column of their own, so that a reader can skip a block without touching its
+// body. Their list: count, then per origin source and topic, each with its length. The column: 0 and the
+// list, or 1 and the list under zstd level 1 (two hundred topics take more room than what was said on
+// them); at the end the CRC-32 (4 bytes, little endian) over the block's first offset and count (8 bytes
+// each, little endian) and the list, for a block that is passed by is not checked otherwise.
 
 /// The bytes of a block's body or of its origins break the format.
 struct BlockFormatError: Error, CustomStringConvertible {
@@ -24,14 +25,26 @@ struct BlockFormatError: Error, CustomStringConvertible {
 }
 
 enum BlockCodec {
-  static func encodeOrigins(_ origins: [Origin], first: Int64, count: Int64) -> [UInt8] {
+  /// Bytes of the longest list that is compressed, so that a damaged one cannot grow without bound.
+  private static let maximumUnpacked = 64 << 20
+
+  /// - Parameter compressor: nil: the list is stored as it is.
+  static func encodeOrigins(
+    _ origins: [Origin], first: Int64, count: Int64, compressor: Zstd.Compressor? = nil
+  ) -> [UInt8] {
     var out = ByteWriter()
     out.varint(UInt64(origins.count))
     for origin in origins {
       out.string(origin.source)
       out.string(origin.topic)
     }
-    return out.bytes + littleEndian(checksum(out.bytes, first: first, count: count))
+    let check = littleEndian(checksum(out.bytes, first: first, count: count))
+    if out.bytes.count <= maximumUnpacked, let packed = try? compressor?.compress(out.bytes),
+      packed.count < out.bytes.count
+    {
+      return [1] + packed + check
+    }
+    return [0] + out.bytes + check
   }
 
   private static func checksum(_ origins: [UInt8], first: Int64, count: Int64) -> UInt32 {
@@ -42,12 +55,27 @@ enum BlockCodec {
     withUnsafeBytes(of: value.littleEndian) { Array($0) }
   }
 
+  /// The list in a column of origins, unpacked; its checksum is not looked at.
+  static func listOfOrigins(_ column: [UInt8]) throws(BlockFormatError) -> [UInt8] {
+    guard column.count >= 5 else { throw BlockFormatError(description: "its head is cut off") }
+    let list = Array(column[1..<column.count - 4])
+    switch column[0] {
+    case 0: return list
+    case 1:
+      do throws(CompressionError) {
+        return try Zstd.decompress(list, maximumOutput: maximumUnpacked)
+      } catch {
+        throw BlockFormatError(description: "its head: \(error)")
+      }
+    default: throw BlockFormatError(description: "its head has the unknown codec \(column[0])")
+    }
+  }
+
   static func decodeOrigins(
     _ column: [UInt8], first: Int64, count: Int64
   ) throws(BlockFormatError) -> [Origin] {
-    let bytes = Array(column.dropLast(4))
-    guard column.count >= 4,
-      Array(column.suffix(4)) == littleEndian(checksum(bytes, first: first, count: count))
+    let bytes = try listOfOrigins(column)
+    guard Array(column.suffix(4)) == littleEndian(checksum(bytes, first: first, count: count))
     else { throw BlockFormatError(description: "the checksum of its head does not fit") }
     return try parseOrigins(bytes)
   }

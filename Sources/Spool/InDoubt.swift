@@ -104,7 +104,8 @@ struct InDoubtTail {
     try heads.bind([.integer(upto)])
     while !isComplete, try heads.step() {
       scanned += 1
-      guard ByteReader(heads.blob(1)).mentions(source: name) else { continue }
+      guard let list = try? BlockCodec.listOfOrigins(heads.blob(1)), ByteReader(list).mentions(source: name)
+      else { continue }
       try readBlock(heads.integer(0), source: source, log: log, in: connection)
     }
   }
@@ -282,7 +283,7 @@ extension LogStore {
 }
 
 extension ByteReader {
-  /// Whether a block's column of origins names a source. What is malformed names nothing.
+  /// Whether a block's list of origins names a source. What is malformed names nothing.
   fileprivate func mentions(source: [UInt8]) -> Bool {
     var reader = self
     guard let count = try? reader.count(atMost: .max) else { return false }

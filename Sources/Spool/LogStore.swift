@@ -168,7 +168,7 @@ package final class LogStore: Sendable {
           end = try LogStore.end(of: connection, id: id)
           let next = end.next.rawValue
           let origins = BlockCodec.encodeOrigins(
-            group.origins, first: next, count: Int64(group.count))
+            group.origins, first: next, count: Int64(group.count), compressor: writer.compressor)
           var row = BlockRow(
             first: next, count: Int64(group.count), bytes: Int64(group.payloads.count),
             boot: group.boot, monotonic: first.monotonic, wall: first.wall, quality: first.quality,

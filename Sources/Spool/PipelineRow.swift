@@ -151,10 +151,18 @@ struct PipelineRow {
     ]
   }
 
+  /// Every column but the name: replacing the whole row would write the page of the name's index at each seal.
+  private static let changes =
+    columns.split { ", \n".contains($0) }.filter { $0 != "name" }.map { "\($0) = excluded.\($0)" }
+    .joined(separator: ", ")
+
   func save(in connection: Connection) throws(SpoolError) {
     let places = Array(repeating: "?", count: values.count).joined(separator: ",")
     let statement = try connection.statement(
-      "INSERT OR REPLACE INTO pipeline(\(PipelineRow.columns)) VALUES(\(places))")
+      """
+      INSERT INTO pipeline(\(PipelineRow.columns)) VALUES(\(places))
+      ON CONFLICT(name) DO UPDATE SET \(PipelineRow.changes)
+      """)
     defer { statement.reset() }
     try statement.bind(values)
     _ = try statement.step()

@@ -82,6 +82,11 @@ final class Connection {
       try execute("PRAGMA journal_mode = WAL")
       try execute("PRAGMA foreign_keys = OFF")
       try execute("PRAGMA temp_store = MEMORY")
+      // Debian's library overwrites what is deleted, which would write the pages of every batch once more
+      // when it is confirmed. Pages that are written anyway are still cleaned.
+      try execute("PRAGMA secure_delete = FAST")
+      // KiB of pages that a connection keeps; of the library's 2 MB each, a long backlog fills all.
+      try execute("PRAGMA cache_size = -512")
       // What a checkpoint has emptied goes back to the file system, down to the size at which the next
       // one begins anyway (1000 pages): a burst must not count against the cap for ever.
       try execute("PRAGMA journal_size_limit = 4194304")
