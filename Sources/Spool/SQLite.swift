@@ -128,8 +128,13 @@ final class Connection {
   /// What a process wrote before it was killed is read from the write-ahead log as if it were committed,
   /// but has perhaps never been synced. Before anybody builds on it - acknowledges a message that is in
   /// it, sends a batch - it must survive a power cut as well.
+  ///
+  /// Never the database itself: closing any descriptor of it drops the locks that this process's other
+  /// connections hold on it, and the next `forebay audit` would take itself for the only user and delete
+  /// the write-ahead log under them (https://www.sqlite.org/howtocorrupt.html, section 2.2). It need not
+  /// be: until a checkpoint has synced it, the write-ahead log holds what it lacks.
   private func syncWhatWasLeft() throws(SpoolError) {
-    for file in [path, path + "-wal"] { try FileSystem.sync(file) }
+    try FileSystem.sync(path + "-wal")
     try FileSystem.syncDirectory(of: path)
   }
 

@@ -222,7 +222,12 @@ final class House {
 
   func status() throws -> Status {
     let answer = try run("status", ["--json", "--socket", spool + "/forebay.sock"])
-    return try JSONDecoder().decode(Status.self, from: Data(answer.output.utf8))
+    do {
+      return try JSONDecoder().decode(Status.self, from: Data(answer.output.utf8))
+    } catch {
+      let log = TemporaryDirectory.read(directory.file("daemon.log")).suffix(3_000)
+      throw Trouble(description: "no status: \(answer.output)\nthe daemon's log ends:\n\(log)")
+    }
   }
 
   func run(_ command: String, _ arguments: [String]) throws -> (status: Int32, output: String) {

@@ -1,6 +1,7 @@
 import Glibc
 import Synchronization
 import Telemetry
+import TestSupport
 import Testing
 
 @testable import Spool
@@ -386,6 +387,32 @@ struct DamageTests {
     #expect(spool.log.id == before.log)
     #expect(try spool.register(folder).checkpoint == Offset(4))
     #expect(try spool.log.append(Fixture.group(6..<8)).first == Offset(6))
+  }
+
+  @Test("opens its databases anew without losing the locks that keep others from taking its write-ahead logs")
+  func locksSurviveReopening() throws {
+    let spool = try folder.open()
+    var state = try spool.register(folder)
+    try spool.log.append(Fixture.group(0..<4))
+    #expect(throws: SpoolError.self) {
+      try spool.state.write { _ throws(SpoolError) in
+        throw SpoolError(kind: .io, operation: "COMMIT", path: "state.db", cause: "no disk", hint: nil)
+      }
+    }
+    try spool.state.reopen()
+    spool.log.close()
+    try spool.log.reopen()
+    try spool.state.seal(Fixture.seal(&state, readings: 0..<4), pipeline: "climate")
+    try spool.log.append(Fixture.group(4..<8))
+    // What the sqlite3 command, or an audit, does in another process.
+    for path in [folder.statePath, folder.logPath] {
+      let program =
+        "import sqlite3,sys; sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM sqlite_master').fetchall()"
+      let other = try ChildProcess.run("python3", ["-c", program, path])
+      #expect(other.status == 0, "\(other.output)")
+      #expect(FileSystem.size(path + "-wal") > 0, "\(path)-wal is gone")
+    }
+    #expect(try spool.audit().balances)
   }
 
   @Test("keeps the last three damaged databases of each kind")
