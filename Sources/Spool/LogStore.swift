@@ -261,9 +261,12 @@ package final class LogStore: Sendable {
     }
   }
 
-  /// Gives the space of the write-ahead log back, as far as readers permit.
-  package func truncateLog() throws(SpoolError) {
-    try withConnection { connection, _ throws(SpoolError) in try connection.truncateLog() }
+  /// Gives the space of the write-ahead log and of vacuumed pages back, as far as readers permit, if that
+  /// is more than `bytes`.
+  package func truncateLog(above bytes: Int64 = 0) throws(SpoolError) {
+    try withConnection { connection, _ throws(SpoolError) in
+      if try connection.slack() > bytes { try connection.truncateLog() }
+    }
   }
 
   /// Bytes in use, and those of the write-ahead log beside it.

@@ -246,6 +246,14 @@ final class Connection {
     _ = try integer("PRAGMA wal_checkpoint(TRUNCATE)")
   }
 
+  /// Bytes that ``truncateLog()`` would give back to the file system: those of the write-ahead log, and
+  /// those of pages that were vacuumed away, for the file is only cut when a checkpoint has come to its end.
+  func slack() throws(SpoolError) -> Int64 {
+    let pages = try integer("PRAGMA page_count") ?? 0
+    let inUse = pages * (try integer("PRAGMA page_size") ?? 4096)
+    return FileSystem.size(path + "-wal") + max(0, FileSystem.size(path) - inUse)
+  }
+
   /// Gives free pages back to the file system: `pages` in one commit, so many times at most. Moving a page
   /// costs another one in the write-ahead log meanwhile, so on a short disk the portions are small.
   func vacuum(pages: Int, times: Int) throws(SpoolError) {

@@ -293,7 +293,7 @@ package final class Spool: Sendable {
     try log.usedBytes() + (try state.usedBytes())
   }
 
-  /// Bytes of a write-ahead log below which its space is not worth the writing anew.
+  /// Bytes below which giving them back is not worth the writing.
   private static let worthTruncating: Int64 = 1 << 20
 
   /// Deletes what the replay window no longer holds, more when space is short, and gives the room back to
@@ -316,12 +316,13 @@ package final class Spool: Sendable {
         full = error
       }
     }
-    if short {
-      for (path, truncate) in [(state.path, state.truncateLog), (log.path, log.truncateLog)]
-      where FileSystem.size(path + "-wal") > Spool.worthTruncating {
-        try attempt(truncate)
-      }
+    func truncate() throws(SpoolError) {
+      guard short else { return }
+      try attempt { () throws(SpoolError) in try state.truncateLog(above: Spool.worthTruncating) }
+      try attempt { () throws(SpoolError) in try log.truncateLog(above: Spool.worthTruncating) }
     }
+    // Before, for the deleting needs room of its own; and after, for only this shortens the files.
+    try truncate()
     var deleted = 0
     if let passed = try state.lowestCheckpoint() {
       try attempt { () throws(SpoolError) in
@@ -335,6 +336,7 @@ package final class Spool: Sendable {
     for vacuum in [state.vacuum, log.vacuum] {
       try attempt { () throws(SpoolError) in try vacuum(short ? 64 : 512, short ? 16 : 1) }
     }
+    try truncate()
     if let full, deleted == 0 { throw full }
     return deleted
   }

@@ -108,10 +108,12 @@ package final class StateStore: Sendable {
     }
   }
 
-  /// Gives the space of the write-ahead log back, as far as readers permit.
-  package func truncateLog() throws(SpoolError) {
+  /// Gives the space of the write-ahead log and of vacuumed pages back, as far as readers permit, if that
+  /// is more than `bytes`.
+  package func truncateLog(above bytes: Int64 = 0) throws(SpoolError) {
     try connections.withLock { connections throws(SpoolError) in
-      try connections.durable?.truncateLog()
+      guard let connection = connections.durable, try connection.slack() > bytes else { return }
+      try connection.truncateLog()
     }
   }
 

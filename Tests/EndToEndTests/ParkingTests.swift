@@ -111,11 +111,7 @@ struct ParkingTests {
     try house.expectProof()
   }
 
-  // In the long form only (make test-park): now and then it stays parked on so small a disk with nothing
-  // left to deliver, which is not mended yet.
-  @Test(
-    "parked by the minimum of a small tmpfs again and again under load, it loses nothing",
-    .enabled(if: ProcessInfo.processInfo.environment["FOREBAY_PARK_ROUNDS"] != nil, "part of make test-park"))
+  @Test("parked by the minimum of a small tmpfs again and again under load, it loses nothing")
   func tinyDisk() throws {
     // A mount namespace of its own: nothing is left behind, and without root a user namespace will do.
     let unshare = geteuid() == 0 ? ["unshare", "-m"] : ["unshare", "-Urm"]

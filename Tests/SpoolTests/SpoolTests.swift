@@ -99,4 +99,32 @@ struct SpoolTests {
     spool.ballast.take()
     #expect(FileSystem.size(path) == 8 << 20)
   }
+
+  @Test("on a short disk gives back the files' space as well, not only the pages within them")
+  func givesBack() throws {
+    var settings = folder.settings
+    // More than any disk has free.
+    settings.minimumFree = 1 << 60
+    let spool = try Spool.open(
+      settings, machine: Machine(id: "machine-a"), now: Fixture.moment(wall: 1), random: folder.random)
+    var state = try spool.register(folder)
+    for number in 0..<1_000 {
+      var message = Fixture.message(number)
+      // Nothing to compress.
+      message.payload = (0..<94).flatMap { Digest(of: Array("\(number) \($0)".utf8)).bytes }
+      var group = MessageGroup(boot: Fixture.boot)
+      group.append(message)
+      try spool.log.append(group)
+    }
+    state.checkpoint = Offset(1_000)
+    try spool.state.seal(Seal(unmatched: 1_000, state: state), pipeline: "climate")
+    try spool.log.truncateLog()
+    let before = FileSystem.size(folder.logPath)
+    #expect(before > 3_000_000)
+    try spool.space.update(used: try spool.usedBytes())
+    for _ in 0..<20 { try spool.retain(now: Fixture.moment(wall: 2)) }
+    let after = FileSystem.size(folder.logPath) + FileSystem.size(folder.logPath + "-wal")
+    #expect(after < before / 2, "\(after) of \(before) bytes are still taken")
+    #expect(try spool.audit().balances)
+  }
 }
