@@ -8,6 +8,8 @@ package final class HoldingProxy: Sendable {
   private let target: Int
   private let listener: Int32
   private let holds = Mutex(false)
+  private let passed = Mutex(0)
+  private let swallowed = Mutex(0)
   private let open = Mutex<[Pair]>([])
 
   private struct Pair {
@@ -52,6 +54,13 @@ package final class HoldingProxy: Sendable {
   package func hold() { holds.withLock { $0 = true } }
   package func release() { holds.withLock { $0 = false } }
 
+  /// Bytes of the broker that lie in the client's socket or were read from it: the client reads them
+  /// before it sees a later ``cut()``.
+  package var bytesToClient: Int { passed.withLock { $0 } }
+
+  /// Bytes of the client that never reached the broker.
+  package var bytesSwallowed: Int { swallowed.withLock { $0 } }
+
   /// Ends every connection, as a broken link does.
   package func cut() {
     open.withLock { pairs in
@@ -77,30 +86,39 @@ package final class HoldingProxy: Sendable {
     // The descriptors are closed when both directions have ended: a number must not be used again while
     // somebody may still shut it down.
     let running = Counted(2)
-    let finish: @Sendable () -> Void = { [weak self] in
-      shutdown(client, Int32(SHUT_RDWR))
-      shutdown(server, Int32(SHUT_RDWR))
+    let finish: @Sendable (Int32, Int32) -> Void = { [weak self] from, to in
+      // The other direction goes on: what a client said before it closed must still arrive.
+      shutdown(from, Int32(SHUT_RD))
+      shutdown(to, Int32(SHUT_WR))
       guard running.end() else { return }
       self?.open.withLock { $0.removeAll { $0.client == client } }
       close(client)
       close(server)
     }
     Thread.start { [weak self] in
-      HoldingProxy.copy(from: client, to: server) { self?.holds.withLock { $0 } ?? false }
-      finish()
+      HoldingProxy.copy(
+        from: client, to: server,
+        admits: { count in
+          guard let self, self.holds.withLock({ $0 }) else { return true }
+          self.swallowed.withLock { $0 += count }
+          return false
+        })
+      finish(client, server)
     }
-    Thread.start {
-      HoldingProxy.copy(from: server, to: client) { false }
-      finish()
+    Thread.start { [weak self] in
+      HoldingProxy.copy(from: server, to: client, sent: { count in self?.passed.withLock { $0 += count } })
+      finish(server, client)
     }
   }
 
-  private static func copy(from: Int32, to: Int32, unless isHeld: () -> Bool) {
+  private static func copy(
+    from: Int32, to: Int32, sent report: (Int) -> Void = { _ in }, admits: (Int) -> Bool = { _ in true }
+  ) {
     var buffer = [UInt8](repeating: 0, count: 65_536)
     while true {
       let count = buffer.withUnsafeMutableBytes { recv(from, $0.baseAddress, $0.count, 0) }
       guard count > 0 else { return }
-      if isHeld() { continue }
+      guard admits(count) else { continue }
       var sent = 0
       while sent < count {
         let n = buffer.withUnsafeBytes {
@@ -109,6 +127,7 @@ package final class HoldingProxy: Sendable {
         guard n > 0 else { return }
         sent += n
       }
+      report(count)
     }
   }
 
