@@ -1,9 +1,10 @@
 import Glibc
 import Synchronization
 
-/// A thread of our own, for work that blocks. It has every signal blocked: signals belong to the main
-/// thread, and writing to a connection that the broker closed is an error here, not SIGPIPE.
-final class Worker: Sendable {
+/// A thread of our own, for work that blocks: Swift's executor has one thread per core and must not wait for
+/// a disk or a broker. It has every signal blocked: signals belong to the main thread, and writing to a
+/// connection that was closed is an error here, not SIGPIPE.
+package final class Worker: Sendable {
   private let name: String
   private let body: @Sendable () -> Void
   private let ended = Pipe()
@@ -18,7 +19,7 @@ final class Worker: Sendable {
   /// - Parameter name: at most 15 bytes, shown by tools such as `top -H`.
   /// - Throws: `ThreadFailure` when the system has no thread for us.
   @discardableResult
-  static func start(_ name: String, _ body: @escaping @Sendable () -> Void) throws -> Worker {
+  package static func start(_ name: String, _ body: @escaping @Sendable () -> Void) throws -> Worker {
     let worker = Worker(name, body)
     var all = sigset_t()
     var before = sigset_t()
@@ -63,7 +64,7 @@ final class Worker: Sendable {
   }
 
   /// Lets the thread end by itself, unwatched.
-  func detach() {
+  package func detach() {
     let thread = self.thread.withLock { thread in
       defer { thread = nil }
       return thread

@@ -31,7 +31,7 @@ package struct Audit: Sendable, Hashable {
       attempts += 1
       let audit = try state.transaction(.deferred) { () throws(SpoolError) in
         let rows = try PipelineRow.all(in: state)
-        let faults = try Audit.faults(in: state)
+        let faults = try StateStore.Fault.all(in: state)
         var entries: [Entry] = []
         for row in rows { entries.append(try Audit.entry(row, in: state)) }
         return try log.snapshot { () throws(SpoolError) in
@@ -74,18 +74,6 @@ package struct Audit: Sendable, Hashable {
       try connection.integer(
         "SELECT count(*) FROM dead_letter WHERE pipeline = ?", .text(row.name)) ?? 0
     return Entry(pipeline: row.name, active: row.active, uplink: row.uplink, ledger: ledger)
-  }
-
-  private static func faults(in connection: Connection) throws(SpoolError) -> [StateStore.Fault] {
-    let row = try connection.statement("SELECT wall, kind, detail, messages FROM fault ORDER BY id")
-    defer { row.reset() }
-    var faults: [StateStore.Fault] = []
-    while try row.step() {
-      faults.append(
-        StateStore.Fault(
-          wall: row.integer(0), kind: row.text(1), detail: row.text(2), messages: row.integer(3)))
-    }
-    return faults
   }
 }
 

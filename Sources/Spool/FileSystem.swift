@@ -1,7 +1,7 @@
 internal import Glibc
 
 /// The few calls on files that the spool needs beside SQLite.
-enum FileSystem {
+package enum FileSystem {
   /// Bytes; 0 when there is no such file.
   static func size(_ path: String) -> Int64 {
     var info = stat()
@@ -83,32 +83,34 @@ enum FileSystem {
     }
   }
 
-  /// Replaces a file so that after a power cut either the old or the new content stands whole.
-  static func replace(_ path: String, with bytes: [UInt8]) throws(SpoolError) {
-    let temporary = path + ".new"
-    let file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o640)
-    guard file >= 0 else { throw failure("write", temporary) }
-    var written = 0
-    while written < bytes.count {
-      let count = bytes.withUnsafeBytes { buffer in
-        Glibc.write(file, buffer.baseAddress?.advanced(by: written), buffer.count - written)
-      }
-      if count < 0, errno == EINTR { continue }
-      guard count > 0 else {
-        let error = failure("write", temporary)
-        Glibc.close(file)
-        unlink(temporary)
-        throw error
-      }
-      written += count
+  /// Replaces a file so that after a power cut either the old or the new content stands whole. What stands
+  /// there already is not written again.
+  package static func replace(_ path: String, with bytes: [UInt8]) throws(SpoolError) {
+    if size(path) == bytes.count, let present = try? read(path), present == bytes {
+      return try syncDirectory(of: path)
     }
-    guard fsync(file) == 0 else {
-      let error = failure("sync", temporary)
-      Glibc.close(file)
+    let temporary = path + ".new"
+    // Made anew, so that nobody's link is followed.
+    unlink(temporary)
+    let file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o640)
+    guard file >= 0 else { throw failure("create", temporary) }
+    do throws(SpoolError) {
+      defer { Glibc.close(file) }
+      var written = 0
+      while written < bytes.count {
+        let count = bytes.withUnsafeBytes { buffer in
+          Glibc.write(file, buffer.baseAddress?.advanced(by: written), buffer.count - written)
+        }
+        if count < 0, errno == EINTR { continue }
+        guard count > 0 else { throw failure("write", temporary) }
+        written += count
+      }
+      guard fsync(file) == 0 else { throw failure("sync", temporary) }
+      guard rename(temporary, path) == 0 else { throw failure("rename", temporary) }
+    } catch {
+      unlink(temporary)
       throw error
     }
-    Glibc.close(file)
-    guard rename(temporary, path) == 0 else { throw failure("rename", temporary) }
     try syncDirectory(of: path)
   }
 

@@ -58,17 +58,17 @@ package final class LogReader {
   package func next(
     from offset: Offset, interested: (Origin) -> Bool = { _ in true }
   ) throws(SpoolError) -> LogStretch? {
+    if let cached, cached.first <= offset, offset < cached.end {
+      return cached.group.origins.contains(where: interested)
+        ? .block(cached) : .uninteresting(first: offset, end: cached.end)
+    }
     // Of one snapshot: a block that is committed between two of its reads would look like a gap.
-    try snapshot { () throws(SpoolError) in try stretch(from: offset, interested: interested) }
+    return try snapshot { () throws(SpoolError) in try stretch(from: offset, interested: interested) }
   }
 
   private func stretch(
     from offset: Offset, interested: (Origin) -> Bool
   ) throws(SpoolError) -> LogStretch? {
-    if let cached, cached.first <= offset, offset < cached.end {
-      return cached.group.origins.contains(where: interested)
-        ? .block(cached) : .uninteresting(first: offset, end: cached.end)
-    }
     guard let first = try firstBlock(at: offset) else {
       let end = try end().next
       return offset < end

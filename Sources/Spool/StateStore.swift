@@ -154,6 +154,18 @@ package final class StateStore: Sendable {
     package var kind: String
     package var detail: String
     package var messages: Int64
+
+    /// All that are booked, the oldest first.
+    static func all(in connection: Connection) throws(SpoolError) -> [Fault] {
+      let row = try connection.statement("SELECT wall, kind, detail, messages FROM fault ORDER BY id")
+      defer { row.reset() }
+      var faults: [Fault] = []
+      while try row.step() {
+        faults.append(
+          Fault(wall: row.integer(0), kind: row.text(1), detail: row.text(2), messages: row.integer(3)))
+      }
+      return faults
+    }
   }
 
   /// The furthest that any pipeline has read, with what its book says of the log.
@@ -180,16 +192,7 @@ package final class StateStore: Sendable {
   }
 
   package func faults() throws(SpoolError) -> [Fault] {
-    try read { connection throws(SpoolError) in
-      let row = try connection.statement("SELECT wall, kind, detail, messages FROM fault ORDER BY id")
-      defer { row.reset() }
-      var faults: [Fault] = []
-      while try row.step() {
-        faults.append(
-          Fault(wall: row.integer(0), kind: row.text(1), detail: row.text(2), messages: row.integer(3)))
-      }
-      return faults
-    }
+    try read { connection throws(SpoolError) in try Fault.all(in: connection) }
   }
 
   // MARK: Sessions

@@ -70,7 +70,14 @@ final class MemoryOutbox: Outbox {
     var confirmed: [Batch] = []
     var setAside: [Refusal] = []
     var isClosed = false
+    var refusals = 0
     var largestFetch = 0
+
+    mutating func refuseIfClosed() throws {
+      guard isClosed else { return }
+      refusals += 1
+      throw Closed()
+    }
   }
   private let state = Mutex(State())
 
@@ -91,13 +98,15 @@ final class MemoryOutbox: Outbox {
   var setAside: [Refusal] { state.withLock { $0.setAside } }
   var waiting: [OutboxEntry] { state.withLock { $0.entries } }
   var largestFetch: Int { state.withLock { $0.largestFetch } }
+  /// Calls that found it closed.
+  var refusals: Int { state.withLock { $0.refusals } }
   func close(_ closed: Bool) { state.withLock { $0.isClosed = closed } }
 
   func entries(
     uplink: String, after: OutboxPosition?, excluding: Set<String>, limit: Int
   ) throws -> [OutboxEntry] {
     try state.withLock { state in
-      guard !state.isClosed else { throw Closed() }
+      try state.refuseIfClosed()
       state.largestFetch = max(state.largestFetch, limit)
       let rest = state.entries.lazy.filter { entry in
         (after.map { $0 < entry.position } ?? true)
@@ -109,7 +118,7 @@ final class MemoryOutbox: Outbox {
 
   func confirm(_ ids: [Int64]) throws {
     try state.withLock { state in
-      guard !state.isClosed else { throw Closed() }
+      try state.refuseIfClosed()
       for id in ids {
         guard let index = state.entries.firstIndex(where: { $0.id == id }) else { continue }
         state.confirmed.append(state.entries.remove(at: index).batch)

@@ -128,8 +128,9 @@ extension RealIO {
       await driver.start()
       for round in 0..<10 {
         #expect(try await eventually { outbox.confirmed.count >= 15 * round })
+        let before = outbox.refusals
         outbox.close(true)
-        try await Task.sleep(nanoseconds: 5_000_000)
+        #expect(try await eventually { outbox.refusals > before })
         outbox.close(false)
       }
       #expect(try await eventually { outbox.isEmpty })

@@ -96,8 +96,10 @@ struct ParkingTests {
     var publishers: [ChildProcess] = []
     for round in 0..<rounds {
       publishers.append(try publish(house, "cap\(round)", round == 0 ? 2_200 : 600, noise: 30_000))
-      try house.wait("round \(round): the cap is reached", within: 90) { try house.status().spool.parked != nil }
-      #expect(try house.status().sources[0].state == "parked")
+      try house.wait("round \(round): the cap is reached and the intake stops", within: 90) {
+        let status = try house.status()
+        return status.spool.parked != nil && status.sources[0].state == "parked"
+      }
       try house.startUpstream()
       try house.wait("round \(round): there is room again", within: 60) {
         Self.status(house)?.sources[0].state == "connected"

@@ -4,62 +4,23 @@ import TestSupport
 
 /// A broker that does what a test tells it, byte for byte, to one client after the other.
 final class FakeBroker: Sendable {
-  let port: Int
+  var port: Int { listener.port }
   /// Connections accepted so far.
   var connections: Int { accepted.withLock { $0 } }
 
-  private let listener: Int32
+  private let listener: LoopbackListener
   private let accepted = Mutex(0)
-  private let isOver = Mutex(false)
 
   /// - Parameter script: called for each connection, on a thread; when it returns or throws, the
   ///   connection is closed.
   init(_ script: @escaping @Sendable (Client) throws -> Void) throws {
-    let fd = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-    guard withLoopback(port: 0, { bind(fd, $0, $1) }) == 0, listen(fd, 16) == 0 else {
-      throw POSIXFailure("listen", "127.0.0.1")
+    listener = try LoopbackListener()
+    listener.accept { [weak self] connection in
+      self?.accepted.withLock { $0 += 1 }
+      let client = Client(connection)
+      try? script(client)
+      close(connection)
     }
-    var address = sockaddr_in()
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    _ = withUnsafeMutablePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(fd, $0, &length) }
-    }
-    listener = fd
-    port = Int(UInt16(bigEndian: address.sin_port))
-    let run: @Sendable () -> Void = { [weak self] in
-      while true {
-        let connection = Glibc.accept(fd, nil, nil)
-        guard connection >= 0 else { return }
-        guard let self, !self.isOver.withLock({ $0 }) else {
-          close(connection)
-          return
-        }
-        self.accepted.withLock { $0 += 1 }
-        let client = Client(connection)
-        try? script(client)
-        close(connection)
-      }
-    }
-    var thread = pthread_t()
-    let context = Unmanaged.passRetained(Box(run))
-    pthread_create(
-      &thread, nil,
-      { context in
-        if let context { Unmanaged<Box>.fromOpaque(context).takeRetainedValue().run() }
-        return nil
-      }, context.toOpaque())
-    pthread_detach(thread)
-  }
-
-  deinit {
-    isOver.withLock { $0 = true }
-    shutdown(listener, Int32(SHUT_RDWR))
-    close(listener)
-  }
-
-  private final class Box: Sendable {
-    let run: @Sendable () -> Void
-    init(_ run: @escaping @Sendable () -> Void) { self.run = run }
   }
 
   struct Packet {

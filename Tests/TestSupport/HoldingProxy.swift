@@ -4,9 +4,9 @@ import Synchronization
 /// A TCP proxy on loopback that can swallow what the client sends: to a broker behind it the client has
 /// died between its commits and its acknowledgements.
 package final class HoldingProxy: Sendable {
-  package let port: Int
+  package var port: Int { listener.port }
   private let target: Int
-  private let listener: Int32
+  private let listener: LoopbackListener
   private let holds = Mutex(false)
   private let passed = Mutex(0)
   private let swallowed = Mutex(0)
@@ -19,35 +19,17 @@ package final class HoldingProxy: Sendable {
 
   package init(to target: Int) throws {
     self.target = target
-    let fd = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-    guard withLoopback(port: 0, { bind(fd, $0, $1) }) == 0, listen(fd, 16) == 0 else {
-      throw POSIXFailure("listen", "127.0.0.1")
-    }
-    var address = sockaddr_in()
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    _ = withUnsafeMutablePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(fd, $0, &length) }
-    }
-    listener = fd
-    port = Int(UInt16(bigEndian: address.sin_port))
-    Thread.start { [weak self] in
-      while true {
-        let client = accept(fd, nil, nil)
-        guard client >= 0 else { return }
-        guard let self else {
-          close(client)
-          return
-        }
-        self.connect(client)
+    listener = try LoopbackListener()
+    listener.accept { [weak self] client in
+      guard let self else {
+        close(client)
+        return
       }
+      self.connect(client)
     }
   }
 
-  deinit {
-    shutdown(listener, Int32(SHUT_RDWR))
-    close(listener)
-    cut()
-  }
+  deinit { cut() }
 
   /// From now on nothing that the client sends reaches the broker. What was swallowed is gone: end with
   /// ``cut()`` and ``release()``.
@@ -95,7 +77,7 @@ package final class HoldingProxy: Sendable {
       close(client)
       close(server)
     }
-    Thread.start { [weak self] in
+    BlockingThread.start { [weak self] in
       HoldingProxy.copy(
         from: client, to: server,
         admits: { count in
@@ -105,7 +87,7 @@ package final class HoldingProxy: Sendable {
         })
       finish(client, server)
     }
-    Thread.start { [weak self] in
+    BlockingThread.start { [weak self] in
       HoldingProxy.copy(from: server, to: client, sent: { count in self?.passed.withLock { $0 += count } })
       finish(server, client)
     }
@@ -141,25 +123,5 @@ package final class HoldingProxy: Sendable {
         return left == 0
       }
     }
-  }
-}
-
-/// Threads for what blocks.
-private enum Thread {
-  private final class Box: Sendable {
-    let run: @Sendable () -> Void
-    init(_ run: @escaping @Sendable () -> Void) { self.run = run }
-  }
-
-  static func start(_ run: @escaping @Sendable () -> Void) {
-    var thread = pthread_t()
-    let context = Unmanaged.passRetained(Box(run))
-    pthread_create(
-      &thread, nil,
-      { context in
-        if let context { Unmanaged<Box>.fromOpaque(context).takeRetainedValue().run() }
-        return nil
-      }, context.toOpaque())
-    pthread_detach(thread)
   }
 }

@@ -116,18 +116,3 @@ package func freePort() throws -> Int {
   }
   throw POSIXFailure("bind", "127.0.0.1")
 }
-
-/// Calls a function with the socket address 127.0.0.1:port.
-package func withLoopback<R>(
-  port: Int, _ body: (UnsafePointer<sockaddr>, socklen_t) throws -> R
-) rethrows -> R {
-  var address = sockaddr_in()
-  address.sin_family = sa_family_t(AF_INET)
-  address.sin_port = in_port_t(UInt16(port)).bigEndian
-  address.sin_addr.s_addr = in_addr_t(0x7f00_0001).bigEndian
-  return try withUnsafePointer(to: &address) {
-    try $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-      try body($0, socklen_t(MemoryLayout<sockaddr_in>.size))
-    }
-  }
-}

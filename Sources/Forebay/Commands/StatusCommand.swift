@@ -65,6 +65,17 @@ extension StatusReport {
     self = try decoder.decode(StatusReport.self, from: Data(document))
   }
 
+  /// What the messages cost: bytes written to flash and sent upstream, also for each byte of payload.
+  var cost: String {
+    let payload = sources.reduce(0) { $0 + $1.bytes }
+    func figure(_ bytes: Int64) -> String {
+      let perByte = payload > 0 ? " (\(Output.decimal(Double(bytes) / Double(payload), places: 2)) per payload byte)" : ""
+      return Output.bytes(bytes) + perByte
+    }
+    let written = writtenBytes.map { "\(figure($0)) written to disk, " } ?? ""
+    return "cost  \(written)\(figure(uplinks.reduce(0) { $0 + $1.bytesSent })) sent upstream, since the start"
+  }
+
   var text: String {
     var parts: [String] = []
     let place = site.map { " at \($0)" } ?? ""
@@ -87,6 +98,7 @@ extension StatusReport {
         + "\(Output.bytes(spool.freeBytes)) free on the disk  "
         + "\(Output.count(spool.received, "message")) taken in since the log began"
         + (spool.parked.map { "\n  PARKED: \($0)" } ?? ""))
+    parts.append(cost)
     parts.append(
       "Pipelines: what waits now, and what was delivered since they began:\n"
         + Output.table(

@@ -178,34 +178,11 @@ struct LastGoodConfiguration: Sendable {
       locationFile(for: origin.path), with: Array("\(origin.path)\n\(directory)\n".utf8))
   }
 
-  /// Writes a file so that after a power cut at any moment the old or the new one is there, whole.
   private static func replace(_ path: String, with bytes: [UInt8]) throws(Fault) {
-    if case .success(let contents) = ConfigurationFiles.system.read(path, bytes.count),
-      contents.bytes == bytes
-    {
-      return
+    do throws(SpoolError) {
+      try FileSystem.replace(path, with: bytes)
+    } catch {
+      throw Fault(operation: error.operation, path: error.path, cause: error.cause)
     }
-    let temporary = path + ".new"
-    func fault(_ operation: String, _ path: String) -> Fault {
-      Fault(operation: operation, path: path, cause: ConfigurationFiles.errorText())
-    }
-    _ = unlink(temporary)
-    let descriptor = open(
-      temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o640)
-    guard descriptor >= 0 else { throw fault("create", temporary) }
-    defer { close(descriptor) }
-    var rest = bytes[...]
-    while !rest.isEmpty {
-      let count = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
-      if count < 0, errno == EINTR { continue }
-      guard count > 0 else { throw fault("write", temporary) }
-      rest = rest.dropFirst(count)
-    }
-    guard fsync(descriptor) == 0 else { throw fault("sync", temporary) }
-    guard rename(temporary, path) == 0 else { throw fault("rename", temporary) }
-    let folder = open(PathText.folder(of: path), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard folder >= 0 else { throw fault("open", PathText.folder(of: path)) }
-    defer { close(folder) }
-    guard fsync(folder) == 0 else { throw fault("sync", PathText.folder(of: path)) }
   }
 }

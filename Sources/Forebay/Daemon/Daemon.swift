@@ -17,6 +17,8 @@ final class Daemon: Sendable {
   let uplinks: Uplinks
   let configuration: Mutex<Configuration>
   let started = SystemClock.monotonic()
+  /// A restart in place goes on with the counters of the process.
+  let writtenBefore = ProcessDisk.written()
   /// What ran when the spool was opened: some of it cannot change before it is opened again.
   private let booted: Configuration
   private let refused: Mutex<String?>

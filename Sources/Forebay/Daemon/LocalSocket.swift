@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Ingest
 
 /// A Unix socket that gives one document to everybody who connects: the first form of the status API.
 /// Who may read it is up to the permissions of the socket (0660, owner and group of the daemon).
@@ -34,7 +35,7 @@ struct LocalSocket {
       defer { close(listener) }
       throw failure("listen at", path)
     }
-    WorkerThread.start(name: "status") {
+    let server = try Worker.start("status") {
       while true {
         let client = accept(listener, nil, nil)
         guard client >= 0 else {
@@ -46,10 +47,11 @@ struct LocalSocket {
         // Who connects and does not read must not hold up the next one for long.
         var limit = timeval(tv_sec: 2, tv_usec: 0)
         setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        send(WorkerThread.wait(for: document), to: client)
+        send(blockingWait(for: document), to: client)
         close(client)
       }
     }
+    server.detach()
   }
 
   /// The document of the daemon that listens at `path`.

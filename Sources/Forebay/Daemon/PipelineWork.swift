@@ -100,7 +100,7 @@ struct Work {
   }
 
   /// One step of every pipeline.
-  /// - Returns: false when there is nothing more to do for now.
+  /// - Returns: whether any of them got on; if not, nothing is left to do until something comes or time passes.
   mutating func pass(now: Moment) throws -> Bool {
     if now.monotonic < retryAt { return false }
     try reopenIfClosed(now: now)

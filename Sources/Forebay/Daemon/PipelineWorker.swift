@@ -1,3 +1,4 @@
+internal import Ingest
 internal import Logging
 internal import Pipeline
 internal import Spool
@@ -84,7 +85,7 @@ final class PipelineWorker: Sendable {
       spool: spool, plan: plan, read: PipelineWorker.assignment, now: moment(), logger: logger)
     // The value moves to the thread, which is the only one that ever touches it.
     let handover = Handover(work)
-    WorkerThread.start(name: "pipelines") { self.run(handover.take()) }
+    try Worker.start("pipelines") { self.run(handover.take()) }.detach()
   }
 
   /// What an older configuration said of a pipeline. What it says of the machine around it does not

@@ -87,6 +87,9 @@ struct StatusReport: Codable, Sendable {
   var uptimeSeconds: Double
   var clockSynchronised: Bool
   var residentBytes: Int64
+  /// Bytes that the kernel has booked to the daemon for writing to disk since it started (proc(5), io); nil
+  /// when the kernel does not say.
+  var writtenBytes: Int64?
   var sources: [Source]
   var spool: Spool
   var pipelines: [Pipeline]

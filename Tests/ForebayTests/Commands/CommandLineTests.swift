@@ -132,6 +132,18 @@ struct OutputTests {
       ], alarms: [])
   }
 
+  @Test("what a message cost is told for each byte of payload once there is one, and not guessed without an account")
+  func cost() {
+    var status = Self.status(messages: 10, bytes: 1000, delivered: 5, sent: 125)
+    status.writtenBytes = 1450
+    #expect(
+      status.cost == "cost  1.4 KiB (1.45 per payload byte) written to disk, 125 B (0.13 per payload byte) sent "
+        + "upstream, since the start")
+    status.writtenBytes = nil
+    status.sources[0].bytes = 0
+    #expect(status.cost == "cost  125 B sent upstream, since the start")
+  }
+
   @Test("bytes saved are those of what was delivered, and unknown before")
   func saved() {
     #expect(LiveView.saved(Self.status(messages: 10, bytes: 1000, delivered: 0, sent: 0)) == nil)

@@ -1,43 +1,11 @@
-internal import CLinux
 internal import Glibc
 internal import Synchronization
 
-/// A thread for work that blocks: Swift's own executor has one thread per core and must not wait for a
-/// disk.
-enum WorkerThread {
-  private final class Body {
-    let name: String
-    let run: @Sendable () -> Void
-    init(name: String, run: @escaping @Sendable () -> Void) {
-      self.name = name
-      self.run = run
-    }
-  }
-
-  /// - Parameter name: at most 15 bytes of it are shown by `top -H` and in core dumps.
-  static func start(name: String, _ run: @escaping @Sendable () -> Void) {
-    var handle = pthread_t()
-    let body = Unmanaged.passRetained(Body(name: name, run: run))
-    let code = pthread_create(
-      &handle, nil,
-      { context in
-        guard let context else { return nil }
-        let body = Unmanaged<Body>.fromOpaque(context).takeRetainedValue()
-        pthread_setname_np(pthread_self(), String(body.name.prefix(15)))
-        body.run()
-        return nil
-      }, body.toOpaque())
-    // EAGAIN: the process may have no more threads. There are a handful, all made at the start.
-    precondition(code == 0, "a thread cannot be made: \(String(cString: strerror(code)))")
-    pthread_detach(handle)
-  }
-
-  /// Blocks this thread, which must be one of ours, until the work on Swift's executor is done.
-  static func wait<R: Sendable>(for work: @escaping @Sendable () async -> R) -> R {
-    let box = WaitBox<R>()
-    Task { box.finish(await work()) }
-    return box.take()
-  }
+/// Blocks this thread, which must be one of ours and not of Swift's executor, until the work there is done.
+func blockingWait<R: Sendable>(for work: @escaping @Sendable () async -> R) -> R {
+  let box = WaitBox<R>()
+  Task { box.finish(await work()) }
+  return box.take()
 }
 
 private final class WaitBox<R: Sendable>: Sendable {
