@@ -69,8 +69,9 @@ extension StatusReport {
   var cost: String {
     let payload = sources.reduce(0) { $0 + $1.bytes }
     func figure(_ bytes: Int64) -> String {
-      let perByte = payload > 0 ? " (\(Output.decimal(Double(bytes) / Double(payload), places: 2)) per payload byte)" : ""
-      return Output.bytes(bytes) + perByte
+      guard payload > 0 else { return Output.bytes(bytes) }
+      let ratio = Output.decimal(Double(bytes) / Double(payload), places: 2)
+      return "\(Output.bytes(bytes)) (\(ratio) per payload byte)"
     }
     let written = writtenBytes.map { "\(figure($0)) written to disk, " } ?? ""
     return "cost  \(written)\(figure(uplinks.reduce(0) { $0 + $1.bytesSent })) sent upstream, since the start"
