@@ -18,7 +18,7 @@ DEMO_DATA := ../shared/data/nab
 DEMO_OPTIONS ?= $(if $(wildcard $(DEMO_DATA)),--data $(DEMO_DATA))
 # Seconds that `make fuzz` runs, shared among the fuzzers.
 FUZZ_SECONDS ?= 300
-DEBIAN_PACKAGES := libmosquitto-dev libsqlite3-dev zlib1g-dev libzstd-dev libyaml-dev libssl-dev \
+DEBIAN_PACKAGES := libmosquitto-dev libsqlite3-dev zlib1g-dev libzstd-dev libyaml-dev libssl-dev libpcre2-dev \
 	mosquitto mosquitto-clients openssl python3 util-linux procps
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
@@ -65,9 +65,9 @@ test-kill: deps ## Kill daemon and receiver KILL_ROUNDS times, with and without 
 test-sanitize: deps ## The end-to-end tests under the thread and the address sanitizer (an hour)
 	@# Without the tests that preload a library of their own under the daemon, as the sanitizers do.
 	@for sanitizer in thread address; do \
-	  swift build $(SWIFT_TEST_FLAGS) --sanitize $$sanitizer --scratch-path .build-$$sanitizer --build-tests; \
-	  TSAN_OPTIONS=halt_on_error=1 ASAN_OPTIONS=detect_leaks=0 \
-	    swift test $(SWIFT_TEST_FLAGS) --sanitize $$sanitizer --scratch-path .build-$$sanitizer --skip-build \
+	  export FOREBAY_SANITIZE=$$sanitizer TSAN_OPTIONS=halt_on_error=1 ASAN_OPTIONS=detect_leaks=0; \
+	  swift build --traits Failpoints --sanitize $$sanitizer --scratch-path .build-$$sanitizer --build-tests; \
+	  swift test --traits Failpoints --sanitize $$sanitizer --scratch-path .build-$$sanitizer --skip-build \
 	    --filter EndToEndTests --skip PowerCutTests --skip ParkingTests --no-parallel; \
 	done
 

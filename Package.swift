@@ -60,6 +60,7 @@ let package = Package(
     .systemLibrary(name: "CLinux"),
     .systemLibrary(name: "CMosquitto", providers: [.apt(["libmosquitto-dev"])]),
     .systemLibrary(name: "COpenSSL", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CPCRE2", providers: [.apt(["libpcre2-dev"])]),
     .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
     .systemLibrary(name: "CYAML", providers: [.apt(["libyaml-dev"])]),
     .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
@@ -73,7 +74,8 @@ let package = Package(
     .target(
       name: "Spool", dependencies: ["Failpoints", "Telemetry", "Compression", "CSQLite", logging],
       swiftSettings: settings),
-    .target(name: "Pipeline", dependencies: ["Telemetry", "Compression"], swiftSettings: settings),
+    .target(
+      name: "Pipeline", dependencies: ["Telemetry", "Compression", "CPCRE2", "CSQLite"], swiftSettings: settings),
     .target(
       name: "Delivery",
       dependencies: [
@@ -122,3 +124,13 @@ let package = Package(
       swiftSettings: settings),
   ]
 )
+
+// The thread sanitizer takes Synchronization.Mutex for a race (`make test-sanitize`): another one takes its place.
+if Context.environment["FOREBAY_SANITIZE"] == "thread" {
+  let stand = "SanitizedSynchronization"
+  for target in package.targets where target.type != .system {
+    target.dependencies.append(.byName(name: stand))
+    target.swiftSettings?.append(.unsafeFlags(["-module-alias", "Synchronization=\(stand)"]))
+  }
+  package.targets.append(.target(name: stand, path: "Tests/SanitizedSynchronization"))
+}

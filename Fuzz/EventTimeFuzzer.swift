@@ -38,9 +38,9 @@ public func fuzzEventTime(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     require(back == time, "\(time) is written \(RFC3339.text(time))")
   }
 
-  var reader = JSONReader(fields: [])
-  guard (try? reader.read(bytes)) != nil, reader.root.kind == .number else { return 0 }
-  let number = UnsafeRawBufferPointer(rebasing: bytes[reader.root.range])
+  var tape = JSONTape()
+  guard (try? tape.read(bytes)) != nil, tape.root.kind == .number else { return 0 }
+  let number = UnsafeRawBufferPointer(rebasing: bytes[tape.root.range])
   let text = String(decoding: number, as: UTF8.self)
   let exponent = text.split(whereSeparator: { $0 == "e" || $0 == "E" }).dropFirst().first
   for (unit, power) in [

@@ -1,12 +1,12 @@
 import Foundation
 import Pipeline
 
-private func read(_ bytes: UnsafeRawBufferPointer) -> (reader: JSONReader, error: JSONError?) {
-  var reader = JSONReader(fields: ["a", "ts", ""])
+private func read(_ bytes: UnsafeRawBufferPointer) -> (tape: JSONTape, error: JSONError?) {
+  var tape = JSONTape()
   do throws(JSONError) {
-    try reader.read(bytes)
-    return (reader, nil)
-  } catch { return (reader, error) }
+    try tape.read(bytes)
+    return (tape, nil)
+  } catch { return (tape, error) }
 }
 
 /// What Foundation makes of the text; nil where it refuses it.
@@ -24,7 +24,7 @@ private func isTrailingComma(_ bytes: UnsafeRawBufferPointer, _ error: JSONError
   return bytes[..<error.position].last { $0 > 0x20 } == UInt8(ascii: ",")
 }
 
-/// The reader against Foundation's, and compaction against both.
+/// The tape against Foundation's, and compaction against both.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzJSON(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
   // A copy of exactly this length, so that the address sanitizer sees one byte too many.
@@ -33,10 +33,12 @@ public func fuzzJSON(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
   copy.copyMemory(from: UnsafeRawBufferPointer(start: start, count: count))
   let bytes = UnsafeRawBufferPointer(copy)
 
-  let (reader, error) = read(bytes)
+  let (tape, error) = read(bytes)
   if let error { require(error.position <= count, "an error beyond the text: \(error)") }
-  for case let slice? in reader.members where error == nil {
-    require(slice.range.upperBound <= count && !slice.range.isEmpty, "a member outside of the text")
+  for (index, value) in tape.values.enumerated() where error == nil {
+    require(value.range.upperBound <= count && !value.range.isEmpty, "a value outside of the text")
+    require(value.name.upperBound <= value.range.lowerBound, "a name behind its value")
+    require(value.next > index && value.next <= tape.values.count, "a value that goes backwards")
   }
 
   // Foundation takes UTF-16 and UTF-32 as well and tells them by their first bytes.
@@ -57,9 +59,9 @@ public func fuzzJSON(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
   guard error == nil else { return 0 }
 
   if let object = value as? [String: Any] {
-    require((object["a"] != nil) == (reader.members[0] != nil), "member a")
-    require((object["ts"] != nil) == (reader.members[1] != nil), "member ts")
-    require((object[""] != nil) == (reader.members[2] != nil), "member without name")
+    for name in ["a", "ts", ""] {
+      require((object[name] != nil) == (tape.member(Array(name.utf8), of: 0, in: bytes) != nil), "member \(name)")
+    }
   }
 
   let small = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 1)
@@ -69,8 +71,8 @@ public func fuzzJSON(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
   let compacted = UnsafeRawBufferPointer(rebasing: small[..<length])
   let again = read(compacted)
   require(again.error == nil, "compaction broke the text")
-  require(!again.reader.hasWhitespace, "compaction left whitespace")
-  require(reader.hasWhitespace == (length != count), "whitespace was seen wrongly")
+  require(!again.tape.hasWhitespace, "compaction left whitespace")
+  require(tape.hasWhitespace == (length != count), "whitespace was seen wrongly")
   if length == count { require(compacted.elementsEqual(bytes), "compaction changed a compact text") }
   let twice = UnsafeMutableRawBufferPointer.allocate(byteCount: length, alignment: 1)
   defer { twice.deallocate() }

@@ -112,6 +112,22 @@ seeds_Block() {
   echo '\x01\x01\x00\x01\x00\x00\x00\x02{}'
   echo '\x02\x05floor\x03a/b\x05floor\x03a/c'
 }
+seeds_Transcoding() {
+  # The first letter is the format; see the list in the fuzzer.
+  echo 'A\xa3at\xf9\x4d\x40ab\xc2\x49\x01\x00\x00\x00\x00\x00\x00\x00\x00ax\x9f\xfb\x3f\xf1\x99\x99\x99\x99\x99\x9a\x5f\x41\x01\xff\xff'
+  echo 'A\x82\xbfaa\x20\xff\xa2\x00\xc1\x1a\x51\x4b\x67\xb0\x61b\xf7'
+  echo 'B[{"bn":"urn:dev:ow:10e2","bt":1.320067464e+09,"bu":"%RH","bv":0.1,"v":20},{"n":"x","t":-5.5,"vs":"a","s":1e-3,"ut":1}]'
+  echo 'B\x82\xa3\x21\x61a\x22\x1a\x4e\xae\xcc\x5d\x24\xc4\x82\x20\x05\xa2\x02\xfb\x40\x5e\x06\x66\x66\x66\x66\x66\x08\x41\xff'
+  echo 'Cweather,site=plant\\ 7 t=21.5,h=40i,u=7u,o=t,n="a\\"b" 1465839830100400200\n# x\nm f=.5e3'
+  echo 'Da,"b ""c"""\r\n1.5,"x\ny"\n,\n'
+  echo 'E 21.5\n'
+  echo 'F\x00\xff'
+  echo 'G\xff\xfem\x00 \x00f\x00=\x001\x00 \x005\x00'
+  echo 'H21,5;"\xfc"\n;\x80\n'
+  echo 'I2\x001\x00,\x005\x00'
+  echo 'J\x00a\x00\x09\x00b\x00\x0a\x001\x00,\x005\x00\x09\xd8\x3d\xde\x00'
+  echo 'K\xe9t\xe9'
+}
 
 for name in Telemetry Compression Pipeline; do module "$name"; done
 # Of these the configuration's reader needs the settings only.
@@ -127,6 +143,7 @@ done
 # The cases. One line each; every decoder of bytes from outside has one.
 fuzzer JSON          "Pipeline Compression Telemetry" "$vectors/json/test_parsing"
 fuzzer Reading       "Pipeline Compression Telemetry" -
+fuzzer Transcoding   "Pipeline Compression Telemetry" -
 fuzzer EventTime     "Pipeline Compression Telemetry" -
 fuzzer TopicFilter   "Telemetry"                      -
 fuzzer Compression   "Compression"                    -

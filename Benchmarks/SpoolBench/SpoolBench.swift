@@ -97,7 +97,12 @@ private final class Queue {
     state.previousDigest = batch.digest
     state.checkpoint = batch.lastOffset + 1
     try spool.state.seal(
-      Seal(batches: [batch], decoded: Int64(share), produced: Int64(share), state: state), pipeline: pipeline)
+      Seal(
+        batches: [batch],
+        counters: .init {
+          $0.decoded = Int64(share)
+          $0.produced = Int64(share)
+        }, state: state), pipeline: pipeline)
   }
 
   func confirmOldest() throws {

@@ -13,11 +13,21 @@ struct LineBuffer: Sendable {
   ///   beyond that is given back.
   init(keeping kept: Int) { self.kept = kept }
 
-  /// Adds the line of a reading.
+  /// Adds the line of a reading as it was decoded.
   mutating func append(_ reading: Reading, of payload: UnsafeRawBufferPointer, route: Route) {
+    append(
+      reading, of: payload, data: UnsafeRawBufferPointer(rebasing: payload[reading.data]),
+      isCompact: reading.isCompact, route: route)
+  }
+
+  /// Adds the line of a reading with other data than it was decoded with.
+  /// - Parameter payload: what the reading's key points into.
+  mutating func append(
+    _ reading: Reading, of payload: UnsafeRawBufferPointer, data: UnsafeRawBufferPointer, isCompact: Bool,
+    route: Route
+  ) {
     var key = UnsafeRawBufferPointer(start: nil, count: 0)
     if case .field(let range) = reading.key { key = UnsafeRawBufferPointer(rebasing: payload[range]) }
-    let data = UnsafeRawBufferPointer(rebasing: payload[reading.data])
     let room =
       route.lineStart.count + key.count + LineBuffer.keyEnd.count + RFC3339.maximumLength
       + route.lineMiddle.count + data.count + 2
@@ -30,7 +40,7 @@ struct LineBuffer: Sendable {
       }
       writer.advance(RFC3339.write(reading.time, to: writer.next))
       writer.put(route.lineMiddle)
-      if reading.isCompact {
+      if isCompact {
         writer.put(data)
       } else {
         writer.advance(JSONText.compact(data, into: writer.next))

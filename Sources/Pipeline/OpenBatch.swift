@@ -3,25 +3,20 @@ internal import Telemetry
 /// What happened to a stretch of the log. Added up per stretch, because a seal may only count what its
 /// checkpoint has passed: a crash would count the rest twice.
 struct Tally: Sendable {
-  var unmatched: Int64 = 0
-  var decoded: Int64 = 0
-  var damaged: Int64 = 0
-  var requeued: Int64 = 0
+  var counters = LedgerCounters()
   var rejections: [Rejection] = []
   /// About what `rejections` hold in memory.
   var rejectedBytes = 0
   var resolved: [Int64] = []
 
   mutating func add(_ rejection: Rejection) {
+    if rejection.stage == .decode { counters.rejected += 1 } else { counters.refused += 1 }
     rejectedBytes += rejection.payload.count + 256
     rejections.append(rejection)
   }
 
   static func += (sum: inout Tally, next: Tally) {
-    sum.unmatched += next.unmatched
-    sum.decoded += next.decoded
-    sum.damaged += next.damaged
-    sum.requeued += next.requeued
+    sum.counters += next.counters
     sum.rejections += next.rejections
     sum.rejectedBytes += next.rejectedBytes
     sum.resolved += next.resolved

@@ -20,6 +20,7 @@ package struct PipelineCore: Sendable {
 
   private var router: TopicRouter
   private var decoder: ReadingDecoder
+  private var stages: ReadingStages
   private var lines: LineBuffer
   private var open: OpenBatch?
   private var closed: [ClosedBatch] = []
@@ -30,7 +31,12 @@ package struct PipelineCore: Sendable {
   private var refusedAgain: [DeadLetter] = []
 
   /// Goes on from `state`, as the last stored seal left it.
-  package init(settings: PipelineSettings, version: String, state: PipelineState) {
+  /// - Parameter stages: what the stages remembered then.
+  /// - Throws: `ExpressionError` where `where` or `select` does not compile (``PipelineSettings/validate()`` tells it
+  ///   before); ``StageDamage`` where the memory of a stage cannot be read.
+  package init(
+    settings: PipelineSettings, version: String, state: PipelineState, stages stored: [StageState] = []
+  ) throws {
     self.settings = settings
     self.version = version
     self.state = state
@@ -38,6 +44,7 @@ package struct PipelineCore: Sendable {
     readPosition = state.checkpoint
     router = TopicRouter(settings: settings)
     decoder = ReadingDecoder(settings: settings)
+    stages = try ReadingStages(settings: settings, stored: stored)
     lines = LineBuffer(keeping: 2 * settings.batch.maximumBytes)
   }
 
@@ -89,18 +96,25 @@ package struct PipelineCore: Sendable {
           routes[entry.origin] = .some(route)
         }
         guard let route else {
-          note { $0.unmatched += 1 }
+          note { $0.counters.unmatched += 1 }
           continue
         }
         let offset = block.first + index
         let payload = UnsafeRawBufferPointer(rebasing: payloads[entry.payloadRange])
         do throws(Refusal) {
-          let reading = try decoder.decode(
-            payload, keyIsInTopic: route.hasKey, received: entry.wall, offset: offset)
-          append(at: offset, now: now) { $0.append(reading, of: payload, route: route) }
-          pending.decoded += 1
-          open?.last = offset
-          if open?.first == nil { open?.first = offset }
+          try decoder.decode(payload, keyIsInTopic: route.hasKey, received: entry.wall, offset: offset)
+          var outcome = Tally()
+          outcome.counters.decoded = 1
+          outcome.counters.produced = Int64(decoder.items.count)
+          let source = ReadingStages.Source(
+            route: route, origin: group.origins[entry.origin], log: log, offset: offset,
+            received: group.moment(of: index))
+          if take(payload, from: source, at: offset, outcome: &outcome, now: now) {
+            open?.last = offset
+            if open?.first == nil { open?.first = offset }
+          }
+          note { $0 += outcome }
+          stages.remember()
           closeIfFull(now)
         } catch {
           let rejection = Rejection(
@@ -108,9 +122,9 @@ package struct PipelineCore: Sendable {
             origin: group.origins[entry.origin], log: log, offset: offset,
             received: group.moment(of: index), payload: Array(payload))
           note { $0.add(rejection) }
-          // Refused payloads behind the open batch wait in memory for its seal. They must not pile up.
-          if pending.rejectedBytes > settings.batch.maximumBytes { close(now) }
         }
+        // Refused payloads behind the open batch wait in memory for its seal. They must not pile up.
+        if pending.rejectedBytes > settings.batch.maximumBytes { close(now) }
       }
     }
     readPosition = block.end
@@ -125,8 +139,8 @@ package struct PipelineCore: Sendable {
     guard position > readPosition else { return }
     readPosition = position
     note {
-      $0.damaged += damaged
-      $0.unmatched += unmatched
+      $0.counters.damaged += damaged
+      $0.counters.unmatched += unmatched
     }
   }
 
@@ -139,33 +153,17 @@ package struct PipelineCore: Sendable {
       !refusedAgain.contains(where: { $0.id == letter.id })
     else { return }
     let rejection = letter.rejection
-    let start = readPosition
     do throws(Refusal) {
-      switch rejection.stage {
-      case .decode:
-        guard let route = router.route(rejection.origin) else {
-          throw Refusal(.unmatched, "the pipeline no longer takes messages from this source and topic")
-        }
-        let outcome: Result<Reading, Refusal> = rejection.payload.withUnsafeBytes { payload in
-          do throws(Refusal) {
-            let reading = try decoder.decode(
-              payload, keyIsInTopic: route.hasKey, received: rejection.received.wall,
-              offset: rejection.offset)
-            append(at: start, now: now) { $0.append(reading, of: payload, route: route) }
-            return .success(reading)
-          } catch { return .failure(error) }
-        }
-        _ = try outcome.get()
-      case .upstream:
-        let inner = rejection.payload.dropLast(
-          rejection.payload.last == UInt8(ascii: "\n") ? 1 : 0)
-        guard !inner.isEmpty, !inner.contains(UInt8(ascii: "\n")) else {
-          throw Refusal(.line, "the dead letter is not exactly one line")
-        }
-        append(at: start, now: now) { $0.append(line: rejection.payload) }
+      var outcome = Tally()
+      outcome.resolved.append(letter.id)
+      if rejection.stage == .upstream {
+        try requeue(line: rejection.payload, now: now)
+        outcome.counters.requeued = 1
+      } else {
+        try requeue(rejection, outcome: &outcome, now: now)
       }
-      pending.requeued += 1
-      pending.resolved.append(letter.id)
+      note { $0 += outcome }
+      stages.remember()
       closeIfFull(now)
     } catch {
       var again = rejection
@@ -173,6 +171,44 @@ package struct PipelineCore: Sendable {
       again.reason = error.reason
       refusedAgain.append(DeadLetter(id: letter.id, rejection: again))
     }
+  }
+
+  /// A line that the upstream refused is delivered once more as it is.
+  private mutating func requeue(line: [UInt8], now: Moment) throws(Refusal) {
+    let inner = line.dropLast(line.last == UInt8(ascii: "\n") ? 1 : 0)
+    guard !inner.isEmpty, !inner.contains(UInt8(ascii: "\n")) else {
+      throw Refusal(.line, "the dead letter is not exactly one line")
+    }
+    let before = lines.count
+    lines.append(line: line)
+    place(1, behind: before, at: readPosition, now: now)
+  }
+
+  /// A payload is decoded once more; a line that a stage behind the decoder refused goes on there.
+  private mutating func requeue(
+    _ rejection: Rejection, outcome: inout Tally, now: Moment
+  ) throws(Refusal) {
+    guard let route = router.route(rejection.origin) else {
+      throw Refusal(.unmatched, "the pipeline no longer takes messages from this source and topic")
+    }
+    let source = ReadingStages.Source(
+      route: route, origin: rejection.origin, log: rejection.log, offset: rejection.offset,
+      received: rejection.received, behind: rejection.stage)
+    let position = readPosition
+    let result: Result<Void, Refusal> = rejection.payload.withUnsafeBytes { bytes in
+      do throws(Refusal) {
+        if rejection.stage == .decode {
+          try decoder.decode(
+            bytes, keyIsInTopic: route.hasKey, received: rejection.received.wall, offset: rejection.offset)
+        } else {
+          try decoder.decode(line: bytes, keyIsInTopic: route.hasKey, offset: rejection.offset)
+        }
+        outcome.counters.requeued = Int64(decoder.items.count)
+        _ = take(bytes, from: source, at: position, outcome: &outcome, now: now)
+        return .success(())
+      } catch { return .failure(error) }
+    }
+    try result.get()
   }
 
   // MARK: Batches
@@ -187,17 +223,37 @@ package struct PipelineCore: Sendable {
     close(bytes: lines.count, now: now)
   }
 
-  /// Adds one line to the open batch, closing it before if the line would exceed the bytes, and opening
-  /// one where there is none.
-  private mutating func append(at position: Offset, now: Moment, _ write: (inout LineBuffer) -> Void) {
+  /// Runs what was decoded from `payload` through the stages and adds the lines that come out to the open batch.
+  /// - Returns: whether there were any.
+  private mutating func take(
+    _ payload: UnsafeRawBufferPointer, from source: ReadingStages.Source, at position: Offset,
+    outcome: inout Tally, now: Moment
+  ) -> Bool {
     let before = lines.count
-    write(&lines)
+    let count: Int
+    if let text = decoder.text {
+      count = text.withUnsafeBytes { text in
+        stages.run(decoder.items, decoder.tape, text, from: source, into: &lines, outcome: &outcome)
+      }
+    } else {
+      count = stages.run(decoder.items, decoder.tape, payload, from: source, into: &lines, outcome: &outcome)
+    }
+    guard count > 0 else { return false }
+    place(count, behind: before, at: position, now: now)
+    return true
+  }
+
+  /// Makes the lines behind the first `before` bytes, which are those of one message, part of the open batch.
+  /// Closes it before if they would exceed its bytes, and opens one where there is none. They are not parted: a
+  /// batch may be fuller for the last message in it.
+  private mutating func place(_ count: Int, behind before: Int, at position: Offset, now: Moment) {
     if before > 0, lines.count > settings.batch.maximumBytes { close(bytes: before, now: now) }
     if open == nil {
       let (deadline, overflow) = now.monotonic.addingReportingOverflow(settings.batch.maximumAge)
       open = OpenBatch(start: position, deadline: overflow ? .max : deadline)
+      stages.beginPending()
     }
-    open?.count += 1
+    open?.count += count
   }
 
   private mutating func closeIfFull(_ now: Moment) {
@@ -217,6 +273,7 @@ package struct PipelineCore: Sendable {
     decided += pending
     pending = Tally()
     open = nil
+    stages.pendingDecided()
   }
 
   /// Books something that happened at the read position.
@@ -238,12 +295,12 @@ package struct PipelineCore: Sendable {
     if let until = next.possibleDuplicateUntil, next.checkpoint >= until {
       next.possibleDuplicateUntil = nil
     }
-    guard next != state || !batches.isEmpty || !refusedAgain.isEmpty else { return nil }
+    // A dead letter that was put back may leave nothing but its own end.
+    guard next != state || !batches.isEmpty || !refusedAgain.isEmpty || !decided.resolved.isEmpty else { return nil }
     return Seal(
-      batches: batches, rejections: decided.rejections, unmatched: decided.unmatched,
-      decoded: decided.decoded, rejected: Int64(decided.rejections.count), damaged: decided.damaged,
-      produced: decided.decoded, requeued: decided.requeued,
-      resolvedDeadLetters: decided.resolved, refusedAgain: refusedAgain, state: next)
+      batches: batches, rejections: decided.rejections, counters: decided.counters,
+      resolvedDeadLetters: decided.resolved, refusedAgain: refusedAgain, stages: stages.changes(),
+      state: next)
   }
 
   /// The seal that ``nextSeal()`` gave, since when no record was processed, is stored.
@@ -252,6 +309,7 @@ package struct PipelineCore: Sendable {
     closed = []
     decided = Tally()
     refusedAgain = []
+    stages.stored()
   }
 
   /// Gives the closed batches their identities, digests and compressed bodies.

@@ -2,10 +2,6 @@ package import Telemetry
 
 /// One pipeline: topic filters in, one dataset out.
 package struct PipelineSettings: Sendable, Hashable {
-  package enum Decoder: String, Sendable, Hashable, CaseIterable {
-    case json
-  }
-
   /// What a number in the event-time field counts, or that it is an RFC 3339 text.
   package enum TimeUnit: String, Sendable, Hashable, CaseIterable {
     case seconds = "s"
@@ -17,8 +13,23 @@ package struct PipelineSettings: Sendable, Hashable {
 
   package enum EventTime: Sendable, Hashable {
     case receipt
-    /// A top-level field of the payload.
-    case field(String, TimeUnit)
+    /// A field of the reading, or else of the message that holds it.
+    case field(FieldPath, TimeUnit)
+  }
+
+  /// When a reading is one that was met before.
+  package struct Dedupe: Sendable, Hashable {
+    /// The fields that tell the readings of one key apart; empty: all of the data.
+    package var by: [FieldPath] = []
+    /// Nanoseconds of receipt within which the second one is a duplicate.
+    package var within: Int64
+    /// Readings that are remembered at most; beyond, the oldest are forgotten early.
+    package var limit = 100_000
+
+    package static let times: ClosedRange<Int64> = 1_000_000_000...31 * 24 * 3_600_000_000_000
+    package static let limits = 100...10_000_000
+
+    package init(within: Int64) { self.within = within }
   }
 
   package struct Batching: Sendable, Hashable {
@@ -42,13 +53,35 @@ package struct PipelineSettings: Sendable, Hashable {
   package var from: [TopicFilter]
   /// The names of the sources that are read from; nil: all of them.
   package var sources: Set<String>?
-  package var decoder: Decoder = .json
-  /// A capture of the filter or a top-level field of the payload that names the device.
+  package var format: PayloadFormat = .json(.utf8)
+  /// The array in the payload whose elements are the readings; nil: the payload is one reading.
+  package var each: FieldPath?
+  /// A capture of the filter, or the path of a field, that names the device.
   package var key: String?
   package var time: EventTime = .receipt
+  package var dedupe: Dedupe?
+  /// `where`: an SQL expression; readings of which it is not true are not delivered.
+  package var condition: String?
+  /// What is delivered of a reading's data, in SQL; empty: all of it as it is. See ``Selection``.
+  package var select: [String] = []
   package var batch = Batching()
   /// The name of the uplink that takes the batches.
   package var to: String
+
+  /// ``key`` as a path, for topics that do not capture it.
+  package var keyPath: FieldPath? { key.flatMap { try? FieldPath(parsing: $0) } }
+
+  /// Whether the pipeline has this stage.
+  package func remembers(_ stage: StageState.Stage) -> Bool {
+    switch stage {
+    case .dedupe: dedupe != nil
+    }
+  }
+
+  /// The names of the filters' captures, each once, in the order in which they first stand.
+  package var captureNames: [String] {
+    from.flatMap(\.captureNames).reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
+  }
 
   package init(name: String, from: [TopicFilter], to: String) {
     self.name = name
@@ -85,13 +118,27 @@ extension PipelineSettings {
       throw PipelineSettingsError(
         "from", "a pipeline takes at least one topic filter", hint: "for example sensors/{device}/climate")
     }
-    if let key, key.isEmpty {
-      throw PipelineSettingsError(
-        "key", "the name of a capture or a field is empty", hint: "leave it out where there is no key")
+    if let key {
+      do throws(FieldPath.Malformed) { _ = try FieldPath(parsing: key) } catch {
+        throw PipelineSettingsError(
+          "key", "\(error)", hint: "a capture of the filter or the path of a field; leave it out where there is no key")
+      }
     }
-    if case .field(let name, _) = time, name.isEmpty {
-      throw PipelineSettingsError(
-        "time.field", "the name of the field is empty", hint: "leave time out to use the receipt")
+    if let dedupe {
+      guard Dedupe.times.contains(dedupe.within) else {
+        throw PipelineSettingsError(
+          "dedupe.within", "\(dedupe.within) ns are not between 1 s and 31 d", hint: "10 min suits most resends")
+      }
+      guard Dedupe.limits.contains(dedupe.limit) else {
+        throw PipelineSettingsError(
+          "dedupe.max_readings", "\(dedupe.limit) is not between 100 and 10000000",
+          hint: "each costs up to 40 bytes of memory and 16 on disk")
+      }
+    }
+    do throws(ExpressionError) {
+      _ = try Selection(where: condition, select: select, captures: captureNames)
+    } catch {
+      throw PipelineSettingsError(error.place.description, error.reason, hint: "SQL over the fields of a reading")
     }
     guard Batching.bytes.contains(batch.maximumBytes) else {
       throw PipelineSettingsError(

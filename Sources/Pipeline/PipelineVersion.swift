@@ -4,7 +4,7 @@ internal import Telemetry
 /// settings that shape its batches.
 ///
 /// Everything that can change a byte of a batch, or where one batch ends and the next begins, is in it:
-/// name, filters with their captures, sources, decoder, key, event time, and all of the batching, its age
+/// name, filters with their captures, sources, format, key, event time, and all of the batching, its age
 /// included, for "same records, same version, same ticks: same batches" must hold to the letter. Where
 /// the batches are sent (`to`) is not: it changes none of them.
 package func pipelineVersion(_ settings: PipelineSettings) -> String {
@@ -20,14 +20,23 @@ package func pipelineVersion(_ settings: PipelineSettings) -> String {
     add("sources", String(sources.count))
     for source in sources.sorted() { add("source", source) }
   }
-  add("decode", settings.decoder.rawValue)
+  add("decode", settings.format.name.rawValue)
+  for (name, value) in settings.format.canonicalSettings { add("decode-\(name)", value) }
+  if let each = settings.each { add("each", each.description) }
   if let key = settings.key { add("key", key) }
   switch settings.time {
   case .receipt: add("time", "receipt")
-  case .field(let name, let unit):
-    add("time-field", name)
+  case .field(let path, let unit):
+    add("time-field", path.description)
     add("time-unit", unit.rawValue)
   }
+  if let dedupe = settings.dedupe {
+    for field in dedupe.by { add("dedupe-by", field.description) }
+    add("dedupe-within", String(dedupe.within))
+    add("dedupe-limit", String(dedupe.limit))
+  }
+  if let condition = settings.condition { add("where", condition) }
+  for entry in settings.select { add("select", entry) }
   add("batch-bytes", String(settings.batch.maximumBytes))
   add("batch-count", String(settings.batch.maximumCount))
   add("batch-age", String(settings.batch.maximumAge))

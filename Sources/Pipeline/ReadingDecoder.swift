@@ -1,116 +1,200 @@
 internal import Telemetry
 
-/// Why a payload is no reading: the rule, and the reason for people.
-struct Refusal: Error, Sendable, Hashable {
-  /// The rules of the stage `decode`; dead letters are filtered and counted by these names.
-  enum Rule: String, Sendable {
-    case empty = "json.empty"
-    case syntax = "json.syntax"
-    case depth = "json.depth"
-    case utf8 = "json.utf8"
-    case notObject = "json.not-object"
-    case keyMissing = "key.missing"
-    case keyType = "key.type"
-    case timeMissing = "time.missing"
-    case timeType = "time.type"
-    case timeSyntax = "time.syntax"
-    case timeRange = "time.range"
-    /// Only of a dead letter that is put back: its topic or source is no longer one of the pipeline's.
-    case unmatched = "topic.unmatched"
-    /// Only of a dead letter that is put back: it is not one encoded reading.
-    case line = "line.malformed"
-  }
-
-  var rule: Rule
-  var reason: String
-
-  init(_ rule: Rule, _ reason: String) {
-    self.rule = rule
-    self.reason = reason
-  }
-
-  init(_ error: JSONError) {
-    let rule: Rule =
-      switch error.kind {
-      case .empty: .empty
-      case .tooDeep: .depth
-      case .invalidUTF8, .loneSurrogate: .utf8
-      default: .syntax
-      }
-    self.init(rule, error.description)
-  }
-}
-
-/// From a payload to a ``Reading``: JSON checked, key and event time found.
+/// From a payload to its ``Reading``s: format checked, objects, keys and event times found.
 struct ReadingDecoder: Sendable {
-  private var reader: JSONReader
-  private let keyField: (name: String, index: Int)?
-  private let timeField: (name: String, index: Int, unit: PipelineSettings.TimeUnit)?
+  /// One of the payload's readings, and where its object stands on the tape.
+  struct Item: Sendable {
+    var reading: Reading
+    var index: Int
+  }
+
+  private var transcoder: (any Transcoder)?
+  /// Of JSON that is not UTF-8.
+  private let characterSet: CharacterSet?
+  private let each: FieldPath?
+  private let key: FieldPath?
+  private let time: (path: FieldPath, unit: PipelineSettings.TimeUnit)?
+
+  /// What the payload was turned into, where it is not JSON itself.
+  private var transcoded: [UInt8] = []
+  private var isOwnText = false
+  private(set) var tape = JSONTape()
+  private(set) var items: [Item] = []
 
   init(settings: PipelineSettings) {
-    var fields: [String] = []
-    // The same field may be both.
-    func index(of name: String) -> Int {
-      if let known = fields.firstIndex(where: { $0.utf8.elementsEqual(name.utf8) }) { return known }
-      fields.append(name)
-      return fields.count - 1
-    }
-    keyField = settings.key.map { ($0, index(of: $0)) }
-    timeField =
-      if case .field(let name, let unit) = settings.time { (name, index(of: name), unit) } else { nil }
-    reader = JSONReader(fields: fields)
+    transcoder = settings.format.transcoder()
+    characterSet = if case .json(let set) = settings.format, set != .utf8 { set } else { nil }
+    each = settings.each
+    key = settings.keyPath
+    time = if case .field(let path, let unit) = settings.time { (path, unit) } else { nil }
   }
 
+  /// Reads one payload. Its readings are in ``items`` until the next: all of them, or an error and none.
   /// - Parameters:
   ///   - keyIsInTopic: whether the topic has given the key, so that the payload need not.
   ///   - received: wall nanoseconds, the event time of pipelines that take it from the receipt.
   mutating func decode(
     _ payload: UnsafeRawBufferPointer, keyIsInTopic: Bool, received: Int64, offset: Offset
-  ) throws(Refusal) -> Reading {
-    do throws(JSONError) { try reader.read(payload) } catch { throw Refusal(error) }
-    guard reader.root.kind == .object else {
-      throw Refusal(.notObject, "the payload is \(reader.root.kind.phrase) and must be an object")
+  ) throws(Refusal) {
+    items.removeAll(keepingCapacity: true)
+    do throws(Refusal) {
+      try decodeAll(payload, keyIsInTopic: keyIsInTopic, received: received, offset: offset)
+    } catch {
+      items.removeAll(keepingCapacity: true)
+      throw error
     }
-    return Reading(
-      key: keyIsInTopic ? .topic : try key(), time: try time(payload) ?? received,
-      data: reader.root.range, isCompact: !reader.hasWhitespace, offset: offset)
   }
 
-  private func key() throws(Refusal) -> Reading.Key {
-    guard let keyField else { return .none }
-    guard let slice = reader.members[keyField.index] else {
-      throw Refusal(.keyMissing, "the payload has no field \"\(keyField.name)\" to take the key from")
+  private mutating func decodeAll(
+    _ payload: UnsafeRawBufferPointer, keyIsInTopic: Bool, received: Int64, offset: Offset
+  ) throws(Refusal) {
+    isOwnText = transcoder != nil || characterSet != nil
+    guard isOwnText else {
+      return try read(payload, keyIsInTopic: keyIsInTopic, received: received, offset: offset)
     }
-    guard slice.kind == .string || slice.kind == .number else {
+    var text: [UInt8] = []
+    swap(&text, &transcoded)
+    defer { swap(&text, &transcoded) }
+    text.removeAll(keepingCapacity: true)
+    if let characterSet { text = try characterSet.utf8(from: payload) }
+    try transcoder?.transcode(payload, received: received, into: &text)
+    let outcome: Result<Void, Refusal> = text.withUnsafeBytes { text in
+      do throws(Refusal) {
+        return .success(try read(text, keyIsInTopic: keyIsInTopic, received: received, offset: offset))
+      } catch { return .failure(error) }
+    }
+    try outcome.get()
+  }
+
+  /// Reads a line that a stage behind the decoder has set aside: its one reading is in ``items`` then.
+  mutating func decode(
+    line: UnsafeRawBufferPointer, keyIsInTopic: Bool, offset: Offset
+  ) throws(Refusal) {
+    items.removeAll(keepingCapacity: true)
+    isOwnText = false
+    do throws(JSONError) { try tape.read(line) } catch { throw Refusal(.line, "the dead letter is no line: \(error)") }
+    func member(_ name: String, _ kind: JSONKind) -> Int? {
+      tape.member(Array(name.utf8), of: 0, in: line).flatMap { tape.values[$0].kind == kind ? $0 : nil }
+    }
+    guard let time = member("time", .string), let data = member("data", .object),
+      let moment = try? RFC3339.nanoseconds(UnsafeRawBufferPointer(rebasing: line[tape.values[time].content]))
+    else { throw Refusal(.line, "the dead letter is no line with time and data") }
+    let key = member("key", .string).map { Reading.Key.field(tape.values[$0].content) } ?? .none
+    items.append(
+      Item(
+        reading: Reading(
+          key: keyIsInTopic ? .topic : key, time: moment, data: tape.values[data].range, isCompact: true,
+          offset: offset), index: data))
+  }
+
+  /// What the items' ranges and the tape point into; nil: the payload.
+  var text: [UInt8]? { isOwnText ? transcoded : nil }
+
+  private mutating func read(
+    _ text: UnsafeRawBufferPointer, keyIsInTopic: Bool, received: Int64, offset: Offset
+  ) throws(Refusal) {
+    do throws(JSONError) { try tape.read(text) } catch { throw Refusal(error) }
+    guard transcoder != nil else {
+      return try appendReadings(in: 0, element: nil, text, keyIsInTopic, received, offset)
+    }
+    var child = 1
+    var element = 0
+    while child < tape.values[0].next {
+      try appendReadings(in: child, element: element, text, keyIsInTopic, received, offset)
+      child = tape.values[child].next
+      element += 1
+    }
+  }
+
+  /// One reading, or one for each element of its array.
+  private mutating func appendReadings(
+    in root: Int, element: Int?, _ text: UnsafeRawBufferPointer, _ keyIsInTopic: Bool, _ received: Int64,
+    _ offset: Offset
+  ) throws(Refusal) {
+    guard let each else {
+      return try append(root, of: root, element: element, text, keyIsInTopic, received, offset)
+    }
+    guard let array = tape.index(of: each, from: root, in: text) else {
+      throw Refusal(.eachMissing, "the payload has no field \"\(each)\" to take the readings from")
+    }
+    guard tape.values[array].kind == .array else {
       throw Refusal(
-        .keyType,
-        "the key field \"\(keyField.name)\" is \(slice.kind.phrase) and must be a string or a number")
+        .eachType, "the field \"\(each)\" is \(tape.values[array].kind.phrase) and must be an array of readings")
     }
-    return .field(slice.content)
+    var child = array + 1
+    var number = 0
+    while child < tape.values[array].next {
+      try append(child, of: root, element: number, text, keyIsInTopic, received, offset)
+      child = tape.values[child].next
+      number += 1
+    }
+  }
+
+  private mutating func append(
+    _ index: Int, of root: Int, element: Int?, _ text: UnsafeRawBufferPointer, _ keyIsInTopic: Bool,
+    _ received: Int64, _ offset: Offset
+  ) throws(Refusal) {
+    do throws(Refusal) {
+      let value = tape.values[index]
+      guard value.kind == .object else {
+        throw Refusal(
+          .notObject, "the \(element == nil ? "payload" : "element") is \(value.kind.phrase) and must be an object")
+      }
+      let reading = Reading(
+        key: keyIsInTopic ? .topic : try key(of: index, root, text),
+        time: try time(of: index, root, text) ?? received, data: value.range, isCompact: !tape.hasWhitespace,
+        offset: offset)
+      items.append(Item(reading: reading, index: index))
+    } catch {
+      guard let element else { throw error }
+      throw Refusal(error.rule, "reading \(element + 1): \(error.reason)")
+    }
+  }
+
+  /// A reading's field, or else the message's: gateways often name the device once for many readings.
+  private func find(
+    _ path: FieldPath, of index: Int, _ root: Int, _ text: UnsafeRawBufferPointer
+  ) -> JSONTape.Value? {
+    let found =
+      tape.index(of: path, from: index, in: text)
+      ?? (index == root ? nil : tape.index(of: path, from: root, in: text))
+    return found.map { tape.values[$0] }
+  }
+
+  private func key(of index: Int, _ root: Int, _ text: UnsafeRawBufferPointer) throws(Refusal) -> Reading.Key {
+    guard let key else { return .none }
+    guard let value = find(key, of: index, root, text) else {
+      throw Refusal(.keyMissing, "the payload has no field \"\(key)\" to take the key from")
+    }
+    guard value.kind == .string || value.kind == .number else {
+      throw Refusal(
+        .keyType, "the key field \"\(key)\" is \(value.kind.phrase) and must be a string or a number")
+    }
+    return .field(value.content)
   }
 
   /// Nil for pipelines that take the event time from the receipt.
-  private func time(_ payload: UnsafeRawBufferPointer) throws(Refusal) -> Int64? {
-    guard let (name, index, unit) = timeField else { return nil }
-    guard let slice = reader.members[index] else {
-      throw Refusal(.timeMissing, "the payload has no field \"\(name)\" to take the event time from")
+  private func time(of index: Int, _ root: Int, _ text: UnsafeRawBufferPointer) throws(Refusal) -> Int64? {
+    guard let (path, unit) = time else { return nil }
+    guard let value = find(path, of: index, root, text) else {
+      throw Refusal(.timeMissing, "the payload has no field \"\(path)\" to take the event time from")
     }
     let expected: JSONKind = unit == .rfc3339 ? .string : .number
-    guard slice.kind == expected else {
+    guard value.kind == expected else {
       throw Refusal(
-        .timeType, "the time field \"\(name)\" is \(slice.kind.phrase) and must be \(expected.phrase)")
+        .timeType, "the time field \"\(path)\" is \(value.kind.phrase) and must be \(expected.phrase)")
     }
-    let outside = "the time field \"\(name)\" lies outside of 1970-01-01 to 2262-04-11"
-    let text = UnsafeRawBufferPointer(rebasing: payload[slice.content])
+    let outside = "the time field \"\(path)\" lies outside of 1970-01-01 to 2262-04-11"
+    let content = UnsafeRawBufferPointer(rebasing: text[value.content])
     guard unit == .rfc3339 else {
-      guard let time = EventTime.nanoseconds(number: text, unit: unit) else {
+      guard let time = EventTime.nanoseconds(number: content, unit: unit) else {
         throw Refusal(.timeRange, "\(outside), read as a number of \(unit.phrase)")
       }
       return time
     }
     do throws(RFC3339.Failure) {
-      guard slice.hasEscapes else { return try RFC3339.nanoseconds(text) }
-      let result: Result<Int64, RFC3339.Failure> = JSONText.unescape(text).withUnsafeBytes { plain in
+      guard value.hasEscapes else { return try RFC3339.nanoseconds(content) }
+      let result: Result<Int64, RFC3339.Failure> = JSONText.unescape(content).withUnsafeBytes { plain in
         do throws(RFC3339.Failure) { return .success(try RFC3339.nanoseconds(plain)) } catch {
           return .failure(error)
         }
@@ -122,7 +206,7 @@ struct ReadingDecoder: Sendable {
       case .syntax:
         throw Refusal(
           .timeSyntax,
-          "the time field \"\(name)\" is not an RFC 3339 time such as 2026-11-21T03:18:00.5Z")
+          "the time field \"\(path)\" is not an RFC 3339 time such as 2026-11-21T03:18:00.5Z")
       }
     }
   }

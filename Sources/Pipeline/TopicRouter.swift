@@ -4,13 +4,20 @@ internal import Telemetry
 final class Route: Sendable {
   /// Whether the filter that matched captures the key.
   let hasKey: Bool
+  /// The key that it captures, UTF-8; empty where it captures none.
+  let key: [UInt8]
+  /// The values of all captures of the pipeline's filters, in the order of
+  /// ``PipelineSettings/captureNames``; nil for those that the filter that matched has not.
+  let captures: [String?]
   /// The line up to where the key from the payload, or else the event time, begins.
   let lineStart: [UInt8]
   /// What stands between the event time and the data.
   let lineMiddle: [UInt8]
 
-  init(hasKey: Bool, lineStart: [UInt8], lineMiddle: [UInt8]) {
-    self.hasKey = hasKey
+  init(key: String?, captures: [String?], lineStart: [UInt8], lineMiddle: [UInt8]) {
+    hasKey = key != nil
+    self.key = Array((key ?? "").utf8)
+    self.captures = captures
     self.lineStart = lineStart
     self.lineMiddle = lineMiddle
   }
@@ -39,12 +46,14 @@ struct TopicRouter: Sendable {
   private let filters: [TopicFilter]
   private let sources: Set<String>?
   private let key: String?
+  private let captureNames: [String]
   private var known: [Topic: Answer] = [:]
 
   init(settings: PipelineSettings) {
     filters = settings.from
     sources = settings.sources
     key = settings.key
+    captureNames = settings.captureNames
   }
 
   /// Nil where the pipeline does not read the source, or no filter matches the topic.
@@ -86,7 +95,9 @@ struct TopicRouter: Sendable {
         middle += Array("}".utf8)
       }
       middle += Array(#","data":"#.utf8)
-      return Route(hasKey: named != nil, lineStart: start, lineMiddle: middle)
+      return Route(
+        key: named?.value, captures: captureNames.map { name in captures.first { $0.name == name }?.value },
+        lineStart: start, lineMiddle: middle)
     }
     return nil
   }

@@ -55,18 +55,8 @@ package struct Audit: Sendable, Hashable {
   static func entry(
     _ row: PipelineRow, in connection: Connection
   ) throws(SpoolError) -> Entry {
-    var ledger = Ledger()
+    var ledger = Ledger(row.counters)
     ledger.received = row.receivedBefore
-    ledger.unmatched = row.unmatched
-    ledger.rejected = row.rejected
-    ledger.decoded = row.decoded
-    ledger.damaged = row.damaged
-    ledger.produced = row.produced
-    ledger.requeued = row.requeued
-    ledger.delivered = row.delivered
-    ledger.deadLetteredUpstream = row.deadLettered
-    ledger.recovered = row.recovered
-    ledger.discarded = row.discarded
     ledger.inOutbox =
       try connection.integer(
         "SELECT coalesce(sum(count), 0) FROM outbox WHERE pipeline = ?", .text(row.name)) ?? 0

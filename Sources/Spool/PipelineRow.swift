@@ -21,16 +21,7 @@ struct PipelineRow {
   var receivedAt: Int64 = 0
   /// The log's counter at `until`.
   var receivedUntil: Int64 = 0
-  var unmatched: Int64 = 0
-  var rejected: Int64 = 0
-  var decoded: Int64 = 0
-  var damaged: Int64 = 0
-  var produced: Int64 = 0
-  var requeued: Int64 = 0
-  var delivered: Int64 = 0
-  var deadLettered: Int64 = 0
-  var recovered: Int64 = 0
-  var discarded: Int64 = 0
+  var counters = LedgerCounters()
 
   init(name: String, uplink: String, version: String, gateway: String, epoch: Epoch) {
     self.name = name
@@ -68,19 +59,24 @@ struct PipelineRow {
     receivedAt = end.received
   }
 
-  /// Messages that it has met so far, under whatever name they went.
-  var handled: Int64 { unmatched + rejected + decoded + damaged }
-
   /// Messages that it was given, once the log's counter stands at `counter`.
   func received(at counter: Int64) -> Int64 {
     receivedBefore + (until == nil ? counter : receivedUntil) - receivedAt
   }
 
-  static let columns = """
-    name, active, uplink, version, gateway, epoch, sequence, digest, log, checkpoint,
-    uncertain_until, received_before, received_at, unmatched, rejected, decoded, damaged, produced,
-    requeued, delivered, dead_lettered, recovered, discarded, configuration, until, received_until
+  static let columns =
     """
+    name, active, uplink, version, gateway, epoch, sequence, digest, log, checkpoint,
+    uncertain_until, received_before, received_at, configuration, until, received_until,
+    """ + counterColumns.joined(separator: ", ")
+
+  /// Those of ``LedgerCounters/columns``, in their order.
+  private static let counterColumns = [
+    "unmatched", "rejected", "decoded", "damaged", "produced", "emitted", "requeued", "duplicate", "refused",
+    "late", "filtered", "absorbed", "delivered", "dead_lettered", "recovered", "discarded",
+  ]
+  private static let firstCounter = 16
+  static let columnCount = Int32(firstCounter + counterColumns.count)
 
   /// The row that a statement over ``columns`` stands on.
   init(_ row: Statement, path: String) throws(SpoolError) {
@@ -100,23 +96,17 @@ struct PipelineRow {
     uncertainUntil = Offset(row.integer(10))
     receivedBefore = row.integer(11)
     receivedAt = row.integer(12)
-    unmatched = row.integer(13)
-    rejected = row.integer(14)
-    decoded = row.integer(15)
-    damaged = row.integer(16)
-    produced = row.integer(17)
-    requeued = row.integer(18)
-    delivered = row.integer(19)
-    deadLettered = row.integer(20)
-    recovered = row.integer(21)
-    discarded = row.integer(22)
-    configuration = row.text(23)
-    until = row.optionalInteger(24).map { Offset($0) }
-    receivedUntil = row.integer(25)
-    let numbers =
+    configuration = row.text(13)
+    until = row.optionalInteger(14).map { Offset($0) }
+    receivedUntil = row.integer(15)
+    var numbers =
       [checkpoint.rawValue, sequence, uncertainUntil.rawValue, until?.rawValue ?? 0, receivedBefore]
-      + [receivedAt, receivedUntil, unmatched, rejected, decoded, damaged, produced, requeued]
-      + [delivered, deadLettered, recovered, discarded]
+      + [receivedAt, receivedUntil]
+    for (index, column) in LedgerCounters.columns.enumerated() {
+      let count = row.integer(Int32(PipelineRow.firstCounter + index))
+      counters[keyPath: column.path] = count
+      numbers.append(count)
+    }
     guard numbers.allSatisfy(LogStore.offsets.contains) else {
       throw SpoolError(
         kind: .damaged, operation: "read pipeline \(name) of", path: path,
@@ -144,11 +134,8 @@ struct PipelineRow {
       .text(name), .integer(active ? 1 : 0), .text(uplink), .text(version), .text(gateway),
       .text(epoch.rawValue), .integer(sequence), .blob(digest.bytes), .text(log.rawValue),
       .integer(checkpoint.rawValue), .integer(uncertainUntil.rawValue), .integer(receivedBefore),
-      .integer(receivedAt), .integer(unmatched), .integer(rejected), .integer(decoded),
-      .integer(damaged), .integer(produced), .integer(requeued), .integer(delivered),
-      .integer(deadLettered), .integer(recovered), .integer(discarded), .text(configuration),
-      .optional(until?.rawValue), .integer(receivedUntil),
-    ]
+      .integer(receivedAt), .text(configuration), .optional(until?.rawValue), .integer(receivedUntil),
+    ] + LedgerCounters.columns.map { .integer(counters[keyPath: $0.path]) }
   }
 
   /// Every column but the name: replacing the whole row would write the page of the name's index at each seal.

@@ -138,7 +138,7 @@ extension StateStore {
         detail: "pipeline \(row.name) had read log \(row.log) up to \(row.checkpoint); it goes on with "
           + "log \(end.log)", messages: 0), in: connection)
     // What the old log held beyond is not known: its counter went with it.
-    row.receivedBefore = row.handled
+    row.receivedBefore = row.counters.handled
     row.begin(at: end)
   }
 
@@ -167,6 +167,18 @@ extension StateStore {
     }
   }
 
+  /// What the pipeline's stages remember, as of its committed state.
+  package func stages(of pipeline: String) throws(SpoolError) -> [StageState] {
+    try read { connection throws(SpoolError) in try StageRows.all(of: pipeline, in: connection) }
+  }
+
+  /// Forgets what a stage remembers, because the pipeline no longer has it or cannot read it.
+  package func forget(_ stage: StageState.Stage, of pipeline: String) throws(SpoolError) {
+    try write { connection throws(SpoolError) in
+      try StageRows.forget(stage, of: pipeline, in: connection)
+    }
+  }
+
   /// Where a pipeline ends that the configuration has dropped; nil for one that goes on.
   package func end(of pipeline: String) throws(SpoolError) -> Offset? {
     try read { connection throws(SpoolError) in
@@ -190,7 +202,7 @@ extension StateStore {
       row.receivedUntil = 0
       row.until = nil
       row.active = false
-      row.damaged += unread
+      row.counters.damaged += unread
       try row.save(in: connection)
       if unread > 0 {
         try StateStore.book(
@@ -211,13 +223,8 @@ extension StateStore {
           cause: "pipeline \(pipeline) is not registered", hint: nil)
       }
       row.adopt(seal.state)
-      row.unmatched += seal.unmatched
-      row.rejected += seal.rejected
-      row.decoded += seal.decoded
-      row.damaged += seal.damaged
-      row.produced += seal.produced
-      row.requeued += seal.requeued
-      row.recovered += Int64(seal.resolvedDeadLetters.count)
+      row.counters += seal.counters
+      row.counters.recovered += Int64(seal.resolvedDeadLetters.count)
       try row.save(in: connection)
       for batch in seal.batches { try OutboxRow.append(batch, pipeline: pipeline, to: connection) }
       for rejection in seal.rejections {
@@ -226,6 +233,7 @@ extension StateStore {
       for id in seal.resolvedDeadLetters {
         try connection.run("DELETE FROM dead_letter WHERE id = ?", .integer(id))
       }
+      for changes in seal.stages { try StageRows.save(changes, of: pipeline, in: connection) }
       for refusal in seal.refusedAgain {
         try connection.run(
           """

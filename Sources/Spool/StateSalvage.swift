@@ -99,14 +99,14 @@ private struct Pick {
     }
     var rows = ReadableRows("SELECT \(PipelineRow.columns), rowid FROM pipeline", id: "rowid", in: source)
     let path = source.path
-    while let row = rows.next({ ($0.integer(26), try? PipelineRow($0, path: path)) }) {
+    while let row = rows.next({ ($0.integer(PipelineRow.columnCount), try? PipelineRow($0, path: path)) }) {
       if let row { known[row.name] = row }
     }
     for row in known.values where row.active && row.until != nil { try drainOn(row) }
     try pickBatches(room)
     try pickLetters(room)
     for row in known.values {
-      let expected = row.produced + row.requeued - row.delivered - row.deadLettered
+      let expected = row.counters.readings - row.counters.settled
       missing += max(0, expected - (seen[row.name] ?? 0))
     }
     try target.transaction(.immediate) { () throws(SpoolError) in
@@ -152,7 +152,7 @@ private struct Pick {
     books[row.name] = row
   }
 
-  private mutating func book(_ name: String, _ change: (inout PipelineRow) -> Void) {
+  private mutating func book(_ name: String, _ change: (inout LedgerCounters) -> Void) {
     let old = known[name]
     var row: PipelineRow
     if let begun = books[name] {
@@ -163,9 +163,9 @@ private struct Pick {
         epoch: Epoch(random: salvage.random()))
       row.active = false
     }
-    let handled = row.handled
-    change(&row)
-    row.receivedBefore += row.handled - handled
+    let handled = row.counters.handled
+    change(&row.counters)
+    row.receivedBefore += row.counters.handled - handled
     books[name] = row
   }
 
@@ -209,10 +209,14 @@ private struct Pick {
       pick.book(letter.pipeline) {
         switch rejection.stage {
         case .decode: $0.rejected += 1
+        case .contract, .transform, .window:
+          $0.decoded += 1
+          $0.produced += 1
+          $0.refused += 1
         case .upstream:
           $0.decoded += 1
           $0.produced += 1
-          $0.deadLettered += 1
+          $0.deadLetteredUpstream += 1
         }
       }
       return rejection.payload.count

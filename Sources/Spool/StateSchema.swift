@@ -23,14 +23,16 @@
 //                                    received = received_before + (log.received - received_at), and
 //                                    received_before alone once it is inactive
 //                  received_until    the log's counter at `until`, in place of the log's own
-//                  unmatched ... discarded   the counters of Telemetry/Ledger.swift
+//                  unmatched ... discarded   the counters of Telemetry/LedgerCounters.swift
 //   outbox       sealed batches, oldest first by (position, line): the parts of a split batch keep
 //                their parent's position. A row goes when its batch is confirmed or set aside.
 //   dead_letter  what was refused, with its bytes; requested = 1: to be run through the pipeline again
+//   stage        what the stages of a pipeline remember from record to record, as of its checkpoint:
+//                (pipeline, stage, key) and a value, bytes that only the stage understands
 //   fault        what went wrong with the store itself, in words, with the messages it cost
 //
 // Invariants:
-//   1. Batches, dead letters, ledger, checkpoint, sequence and digest advance in one transaction,
+//   1. Batches, dead letters, ledger, checkpoint, stages, sequence and digest advance in one transaction,
 //      fsynced before `seal` returns. The checkpoint stops before the first record of an open batch.
 //   2. Sequences are dense per gateway, pipeline and epoch; the outbox holds each identity once.
 //   3. `confirm` deletes rows and adds to `delivered` in one transaction, which need not be fsynced:
@@ -55,7 +57,10 @@ enum StateSchema {
       received_at INTEGER NOT NULL, received_until INTEGER NOT NULL DEFAULT 0,
       unmatched INTEGER NOT NULL DEFAULT 0, rejected INTEGER NOT NULL DEFAULT 0,
       decoded INTEGER NOT NULL DEFAULT 0, damaged INTEGER NOT NULL DEFAULT 0,
-      produced INTEGER NOT NULL DEFAULT 0, requeued INTEGER NOT NULL DEFAULT 0,
+      produced INTEGER NOT NULL DEFAULT 0, emitted INTEGER NOT NULL DEFAULT 0,
+      requeued INTEGER NOT NULL DEFAULT 0, duplicate INTEGER NOT NULL DEFAULT 0,
+      refused INTEGER NOT NULL DEFAULT 0, late INTEGER NOT NULL DEFAULT 0,
+      filtered INTEGER NOT NULL DEFAULT 0, absorbed INTEGER NOT NULL DEFAULT 0,
       delivered INTEGER NOT NULL DEFAULT 0, dead_lettered INTEGER NOT NULL DEFAULT 0,
       recovered INTEGER NOT NULL DEFAULT 0, discarded INTEGER NOT NULL DEFAULT 0) STRICT;
     CREATE TABLE outbox(
@@ -74,6 +79,9 @@ enum StateSchema {
       wall INTEGER NOT NULL, quality INTEGER NOT NULL, requested INTEGER NOT NULL DEFAULT 0,
       attempts INTEGER NOT NULL DEFAULT 0, payload BLOB NOT NULL) STRICT;
     CREATE INDEX dead_letter_requested ON dead_letter(pipeline, id) WHERE requested = 1;
+    CREATE TABLE stage(
+      pipeline TEXT NOT NULL, stage TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,
+      PRIMARY KEY(pipeline, stage, key)) STRICT, WITHOUT ROWID;
     CREATE TABLE fault(
       id INTEGER PRIMARY KEY, wall INTEGER NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL,
       messages INTEGER NOT NULL) STRICT;

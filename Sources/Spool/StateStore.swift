@@ -155,6 +155,13 @@ package final class StateStore: Sendable {
     package var detail: String
     package var messages: Int64
 
+    package init(wall: Int64, kind: String, detail: String, messages: Int64) {
+      self.wall = wall
+      self.kind = kind
+      self.detail = detail
+      self.messages = messages
+    }
+
     /// All that are booked, the oldest first.
     static func all(in connection: Connection) throws(SpoolError) -> [Fault] {
       let row = try connection.statement("SELECT wall, kind, detail, messages FROM fault ORDER BY id")
@@ -174,7 +181,7 @@ package final class StateStore: Sendable {
       let rows = try PipelineRow.all(in: connection).filter { $0.active && !$0.log.rawValue.isEmpty }
       return rows.max { $0.checkpoint < $1.checkpoint }.map {
         LogEstimate(
-          log: $0.log, next: $0.checkpoint, received: $0.receivedAt + $0.handled - $0.receivedBefore)
+          log: $0.log, next: $0.checkpoint, received: $0.receivedAt + $0.counters.handled - $0.receivedBefore)
       }
     }
   }

@@ -2,6 +2,12 @@
 package enum Stage: String, Sendable, Hashable, CaseIterable {
   /// The payload could not be read as what the configuration says it is.
   case decode
+  /// The reading breaks its contract: its schema or an expectation.
+  case contract
+  /// An expression of the pipeline could not be worked out for the reading.
+  case transform
+  /// The reading came too late for its window.
+  case window
   /// The upstream refused the reading for good.
   case upstream
 }
@@ -18,8 +24,8 @@ package struct Rejection: Sendable, Hashable {
   package var log: LogID
   package var offset: Offset
   package var received: Moment
-  /// The bytes that were refused: the device's payload at ``Stage/decode``, the encoded reading at
-  /// ``Stage/upstream``.
+  /// The bytes that were refused: the device's payload at ``Stage/decode``, the encoded reading at every
+  /// stage behind it.
   package var payload: [UInt8]
 
   package init(

@@ -41,39 +41,38 @@ package struct DeadLetter: Sendable, Hashable, Identifiable {
 
 /// What a pipeline commits in one transaction: everything decided up to the last batch boundary.
 /// The counters are what has been added since the seal before.
+@dynamicMemberLookup
 package struct Seal: Sendable, Hashable {
   /// In the order of their sequences.
   package var batches: [Batch]
   /// New dead letters, in the order of the log.
   package var rejections: [Rejection]
-  package var unmatched: Int64
-  package var decoded: Int64
-  package var rejected: Int64
-  package var damaged: Int64
-  package var produced: Int64
-  package var requeued: Int64
+  package var counters: LedgerCounters
   /// Dead letters whose readings are in `batches`.
   package var resolvedDeadLetters: [Int64]
   /// Dead letters that were run again and refused again, with the new reason. They remain dead
   /// letters and change no column.
   package var refusedAgain: [DeadLetter]
+  /// What has changed of that which the stages remember, as of the checkpoint.
+  package var stages: [StageState]
   package var state: PipelineState
 
   package init(
-    batches: [Batch] = [], rejections: [Rejection] = [], unmatched: Int64 = 0, decoded: Int64 = 0,
-    rejected: Int64 = 0, damaged: Int64 = 0, produced: Int64 = 0, requeued: Int64 = 0,
-    resolvedDeadLetters: [Int64] = [], refusedAgain: [DeadLetter] = [], state: PipelineState
+    batches: [Batch] = [], rejections: [Rejection] = [], counters: LedgerCounters = LedgerCounters(),
+    resolvedDeadLetters: [Int64] = [], refusedAgain: [DeadLetter] = [], stages: [StageState] = [],
+    state: PipelineState
   ) {
     self.batches = batches
     self.rejections = rejections
-    self.unmatched = unmatched
-    self.decoded = decoded
-    self.rejected = rejected
-    self.damaged = damaged
-    self.produced = produced
-    self.requeued = requeued
+    self.counters = counters
     self.resolvedDeadLetters = resolvedDeadLetters
     self.refusedAgain = refusedAgain
+    self.stages = stages
     self.state = state
+  }
+
+  package subscript(dynamicMember path: WritableKeyPath<LedgerCounters, Int64>) -> Int64 {
+    get { counters[keyPath: path] }
+    set { counters[keyPath: path] = newValue }
   }
 }

@@ -63,8 +63,8 @@ func makeSettings(
   return settings
 }
 
-func makeCore(_ settings: PipelineSettings, _ state: PipelineState = startState()) -> PipelineCore {
-  PipelineCore(settings: settings, version: pipelineVersion(settings), state: state)
+func makeCore(_ settings: PipelineSettings, _ state: PipelineState = startState()) throws -> PipelineCore {
+  try PipelineCore(settings: settings, version: pipelineVersion(settings), state: state)
 }
 
 /// The lines of a batch, without their line feeds.
@@ -94,7 +94,7 @@ func outcome(
   _ settings: PipelineSettings, topic: String = "sensors/pump-1/climate",
   _ payload: some Sequence<UInt8>
 ) throws -> Outcome {
-  var core = makeCore(settings)
+  var core = try makeCore(settings)
   core.process(block([message(topic, payload)]), now: moment())
   core.close(moment())
   guard let seal = try core.takeSeal() else { return .unmatched }
@@ -115,5 +115,13 @@ extension PipelineCore {
     guard let seal = try nextSeal() else { return nil }
     sealed(seal)
     return seal
+  }
+}
+
+/// Paths that are known to be good.
+extension FieldPath: ExpressibleByStringLiteral {
+  public init(stringLiteral text: String) {
+    guard let path = try? FieldPath(parsing: text) else { fatalError("\(text) is no path") }
+    self = path
   }
 }

@@ -15,7 +15,7 @@ private func numbers(_ batch: Batch) throws -> [Int] {
 struct PipelineCoreTests {
   @Test("A batch closes on its count, and the seal's checkpoint stands behind it")
   func count() throws {
-    var core = makeCore(try makeSettings { $0.batch.maximumCount = 2 })
+    var core = try makeCore(try makeSettings { $0.batch.maximumCount = 2 })
     core.process(block((0..<5).map(reading), first: 0), now: moment())
     #expect(core.sealableBatches == 2)
     #expect(core.openReadings == 1)
@@ -37,14 +37,14 @@ struct PipelineCoreTests {
   @Test("A batch closes before the line that would exceed its bytes, and at once when it is exactly full")
   func bytes() throws {
     let line = #"{"key":"p","time":"2026-11-21T03:18:00Z","data":{"n":0}}"#.utf8.count + 1
-    var core = makeCore(try makeSettings { $0.batch.maximumBytes = 3 * line + 1 })
+    var core = try makeCore(try makeSettings { $0.batch.maximumBytes = 3 * line + 1 })
     core.process(block((0..<5).map(reading)), now: moment())
     #expect(core.sealableBatches == 1)
     #expect(core.openReadings == 2)
     #expect(core.openBytes == 2 * line)
     #expect(core.sealableBytes == 3 * line)
 
-    var exact = makeCore(try makeSettings { $0.batch.maximumBytes = 3 * line })
+    var exact = try makeCore(try makeSettings { $0.batch.maximumBytes = 3 * line })
     exact.process(block((0..<6).map(reading)), now: moment())
     #expect(exact.sealableBatches == 2)
     #expect(exact.openReadings == 0)
@@ -53,7 +53,7 @@ struct PipelineCoreTests {
 
   @Test("A batch closes at its age since its first reading, and not before")
   func age() throws {
-    var core = makeCore(try makeSettings { $0.batch.maximumAge = 1_000_000_000 })
+    var core = try makeCore(try makeSettings { $0.batch.maximumAge = 1_000_000_000 })
     #expect(core.deadline == nil)
     core.process(block([reading(0)]), now: moment(100))
     core.process(block([reading(1)], first: 1), now: moment(900))
@@ -73,7 +73,7 @@ struct PipelineCoreTests {
 
   @Test("What lies at and behind the open batch's first record waits for that batch's seal")
   func boundary() throws {
-    var core = makeCore(try makeSettings { $0.batch.maximumCount = 2 })
+    var core = try makeCore(try makeSettings { $0.batch.maximumCount = 2 })
     core.process(
       block([unmatched, bad, reading(0), unmatched, bad, reading(1), unmatched, reading(2), bad, unmatched]),
       now: moment())
@@ -92,7 +92,7 @@ struct PipelineCoreTests {
 
   @Test("Without an open batch, unmatched, refused and damaged records move the checkpoint on their own")
   func nothingOpen() throws {
-    var core = makeCore(try makeSettings())
+    var core = try makeCore(try makeSettings())
     #expect(try core.takeSeal() == nil)
     core.process(block([unmatched, bad, unmatched]), now: moment())
     core.skip(to: Offset(8), damaged: 5)
@@ -106,7 +106,7 @@ struct PipelineCoreTests {
 
   @Test("Records before the read position are passed over, and missing ones are booked as damaged")
   func overlapsAndGaps() throws {
-    var core = makeCore(try makeSettings(), startState(3))
+    var core = try makeCore(try makeSettings(), startState(3))
     core.process(block((0..<3).map(reading)), now: moment())
     #expect(core.readPosition == Offset(3) && core.openReadings == 0)
     core.process(block((0..<5).map(reading)), now: moment())
@@ -122,7 +122,7 @@ struct PipelineCoreTests {
 
   @Test("Batches name the one before by its digest, and sequences are dense")
   func chain() throws {
-    var core = makeCore(
+    var core = try makeCore(
       try makeSettings {
         $0.batch.maximumCount = 1; $0.batch.compression = .gzip
       })
@@ -153,7 +153,7 @@ struct PipelineCoreTests {
   func possibleDuplicates() throws {
     var state = startState()
     state.possibleDuplicateUntil = Offset(3)
-    var core = makeCore(try makeSettings { $0.batch.maximumCount = 2 }, state)
+    var core = try makeCore(try makeSettings { $0.batch.maximumCount = 2 }, state)
     core.process(block((0..<5).map(reading)), now: moment())
     let first = try #require(try core.takeSeal())
     #expect(first.batches.map(\.possibleDuplicate) == [true, true])
@@ -164,7 +164,7 @@ struct PipelineCoreTests {
 
   @Test("A new log closes the open batch, which still names the old one")
   func newLog() throws {
-    var core = makeCore(try makeSettings())
+    var core = try makeCore(try makeSettings())
     core.process(block([reading(0)]), now: moment())
     core.process(block([reading(1)], first: 1, log: logB), now: moment(5))
     let first = try #require(try core.takeSeal())
@@ -176,7 +176,7 @@ struct PipelineCoreTests {
 
   @Test("Refused payloads behind an open batch close it before they pile up in memory")
   func heldRejections() throws {
-    var core = makeCore(try makeSettings { $0.batch.maximumBytes = 4_096 })
+    var core = try makeCore(try makeSettings { $0.batch.maximumBytes = 4_096 })
     let junk = message("sensors/p/climate", String(repeating: "x", count: 1_000))
     core.process(block([reading(0)] + Array(repeating: junk, count: 5)), now: moment())
     #expect(core.sealableBatches == 1)
@@ -187,7 +187,7 @@ struct PipelineCoreTests {
 
   @Test("Interest follows the filters")
   func interest() throws {
-    let core = makeCore(try makeSettings(["a/+", "b/#"]))
+    let core = try makeCore(try makeSettings(["a/+", "b/#"]))
     #expect(core.interested(in: Origin(source: "s", topic: "a/x")))
     #expect(core.interested(in: Origin(source: "s", topic: "b")))
     #expect(!core.interested(in: Origin(source: "s", topic: "a/x/y")))
@@ -195,7 +195,7 @@ struct PipelineCoreTests {
 
   @Test("Messages of sources that the pipeline does not read are unmatched")
   func sources() throws {
-    var core = makeCore(try makeSettings { $0.sources = ["roof"] })
+    var core = try makeCore(try makeSettings { $0.sources = ["roof"] })
     var other = reading(1)
     other.origin.source = "roof"
     core.process(block([reading(0), other]), now: moment())
@@ -213,7 +213,7 @@ struct PipelineCoreTests {
       $0.batch.compression = compression
     }
     func run() throws -> [Seal] {
-      var core = makeCore(settings)
+      var core = try makeCore(settings)
       var seals: [Seal] = []
       for round in 0..<20 {
         let messages = (0..<5).map { ($0 + round) % 4 == 0 ? bad : reading(round * 5 + $0) }
@@ -244,7 +244,7 @@ struct RequeueTests {
 
   @Test("A payload that decodes now becomes a reading, resolved in the seal that has its batch")
   func decode() throws {
-    var core = makeCore(try makeSettings(), startState(9))
+    var core = try makeCore(try makeSettings(), startState(9))
     core.requeue(letter(5, #"{ "n" : 1 }"#), now: moment(3))
     #expect(core.openReadings == 1)
     #expect(try core.takeSeal() == nil)
@@ -260,7 +260,7 @@ struct RequeueTests {
 
   @Test("A line that the upstream refused is appended as it is", arguments: ["", "\n"])
   func upstream(end: String) throws {
-    var core = makeCore(try makeSettings())
+    var core = try makeCore(try makeSettings())
     let line = #"{"key":"old","time":"2020-01-01T00:00:00Z","data":{ "kept": 1 }}"#
     core.process(block([reading(0)]), now: moment())
     core.requeue(letter(8, line + end, stage: .upstream), now: moment())
@@ -275,7 +275,7 @@ struct RequeueTests {
 
   @Test("What is refused once more comes back with the new reason and changes no column")
   func refusedAgain() throws {
-    var core = makeCore(try makeSettings())
+    var core = try makeCore(try makeSettings())
     core.process(block([reading(0)]), now: moment())
     core.requeue(letter(1, "[]"), now: moment())
     core.requeue(letter(2, "one\ntwo", stage: .upstream), now: moment())
@@ -296,7 +296,7 @@ struct RequeueTests {
 
   @Test("A letter that already waits is left alone")
   func twice() throws {
-    var core = makeCore(try makeSettings { $0.batch.maximumCount = 2 })
+    var core = try makeCore(try makeSettings { $0.batch.maximumCount = 2 })
     core.requeue(letter(1, "{}"), now: moment())
     core.requeue(letter(1, "{}"), now: moment())
     #expect(core.openReadings == 1)

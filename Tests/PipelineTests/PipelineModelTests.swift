@@ -104,7 +104,7 @@ struct PipelineModelTests {
     let log = GeneratedLog(count: 1_000, using: &generator)
     let settings = try modelSettings()
     var store = Store(state: startState())
-    var core = makeCore(settings, store.state)
+    var core = try makeCore(settings, store.state)
     var now: Int64 = 0
     var restarts = 0
 
@@ -127,7 +127,7 @@ struct PipelineModelTests {
       case 10...11: core.tick(moment(now))
       case 12: core.close(moment(now))
       case 13:
-        core = makeCore(settings, store.state)
+        core = try makeCore(settings, store.state)
         restarts += 1
       case 14:
         guard var letter = store.letters.randomElement(using: &generator) else { break }
@@ -187,7 +187,7 @@ struct PipelineModelTests {
     let log = GeneratedLog(count: 1_000, using: &generator)
     let settings = try modelSettings()
     func run(cutsUpTo limit: Int, restarting: Bool) throws -> (batches: [Batch], rejections: [Rejection]) {
-      var core = makeCore(settings)
+      var core = try makeCore(settings)
       var batches: [Batch] = []
       var rejections: [Rejection] = []
       while core.readPosition < Offset(Int64(log.messages.count)) {
@@ -198,7 +198,7 @@ struct PipelineModelTests {
           batches += seal.batches
           rejections += seal.rejections
           // Progress is sure only once a batch has closed: an open one is read again after a restart.
-          if restarting, !seal.batches.isEmpty { core = makeCore(settings, seal.state) }
+          if restarting, !seal.batches.isEmpty { core = try makeCore(settings, seal.state) }
         }
       }
       core.close(moment())

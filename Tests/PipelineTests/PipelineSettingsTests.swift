@@ -48,7 +48,7 @@ struct PipelineSettingsTests {
 
   static let invalid: [(setting: String, change: @Sendable (inout PipelineSettings) -> Void)] = [
     ("name", { $0.name = "a/b" }), ("name", { $0.name = "" }), ("from", { $0.from = [] }), ("key", { $0.key = "" }),
-    ("time.field", { $0.time = .field("", .seconds) }), ("batch.max_bytes", { $0.batch.maximumBytes = 1_023 }),
+    ("batch.max_bytes", { $0.batch.maximumBytes = 1_023 }),
     ("batch.max_bytes", { $0.batch.maximumBytes = 64 << 20 + 1 }), ("batch.max_count", { $0.batch.maximumCount = 0 }),
     ("batch.max_count", { $0.batch.maximumCount = 1_000_001 }), ("batch.max_age", { $0.batch.maximumAge = 999_999 }),
     ("batch.max_age", { $0.batch.maximumAge = .max }),

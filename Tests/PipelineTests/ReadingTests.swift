@@ -131,7 +131,7 @@ struct ReadingTests {
 
   @Test("A rejection tells people what and where, and keeps the bytes, the origin and the offset")
   func rejection() throws {
-    var core = makeCore(try makeSettings(), startState(7))
+    var core = try makeCore(try makeSettings(), startState(7))
     core.process(block([message("sensors/p/climate", #"{"secret":x}"#)], first: 7), now: moment(5))
     let rejection = try #require(try core.takeSeal()?.rejections.first)
     #expect(rejection.stage == .decode)
@@ -147,7 +147,7 @@ struct ReadingTests {
   @Test("A payload of 10 MB is a batch of its own, and what follows is not held up")
   func huge() throws {
     let huge = #"{"blob":""# + String(repeating: "x", count: 10_000_000) + #""}"#
-    var core = makeCore(try makeSettings { $0.batch.compression = .zstd })
+    var core = try makeCore(try makeSettings { $0.batch.compression = .zstd })
     let messages = [#"{"a":1}"#, huge, #"{"a":2}"#].map { message("sensors/p/climate", $0) }
     core.process(block(messages), now: moment())
     core.close(moment())
@@ -160,7 +160,7 @@ struct ReadingTests {
 
   @Test("Thousands of different topics each keep their own key")
   func manyTopics() throws {
-    var core = makeCore(try makeSettings { $0.batch.maximumCount = 100_000 })
+    var core = try makeCore(try makeSettings { $0.batch.maximumCount = 100_000 })
     let messages = (0..<10_000).map { message("sensors/d\($0 % 5_000)/climate", #"{"n":\#($0)}"#) }
     core.process(block(messages), now: moment())
     core.close(moment())
@@ -174,7 +174,7 @@ struct ReadingTests {
 
   @Test("Two spellings of one accented letter are two topics")
   func normalisation() throws {
-    var core = makeCore(try makeSettings())
+    var core = try makeCore(try makeSettings())
     let topics = ["sensors/caf\u{E9}/climate", "sensors/cafe\u{301}/climate"]
     core.process(block(topics.map { message($0, "{}") }), now: moment())
     core.close(moment())

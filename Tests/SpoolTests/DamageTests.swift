@@ -111,7 +111,7 @@ struct DamageTests {
     #expect(first.rawValue..<end.rawValue == range, sourceLocation: sourceLocation)
     var passed = state
     passed.checkpoint = end
-    try spool.state.seal(Seal(damaged: end - first, state: passed), pipeline: "climate")
+    try spool.state.seal(Seal(counters: .init { $0.damaged = end - first }, state: passed), pipeline: "climate")
     #expect(try spool.audit().balances, sourceLocation: sourceLocation)
   }
 
@@ -263,7 +263,7 @@ struct DamageTests {
       var rejected = state
       rejected.checkpoint = Offset(7)
       try spool.state.seal(
-        Seal(rejections: [Fixture.rejection(state, offset: 1)], rejected: 1, state: rejected),
+        Seal(rejections: [Fixture.rejection(state, offset: 1)], counters: .init { $0.rejected = 1 }, state: rejected),
         pipeline: "climate")
       try spool.mirror()
       spool.close()

@@ -135,7 +135,11 @@ enum Fixture {
     state.previousDigest = batch.digest
     state.checkpoint = Offset(Int64(readings.upperBound))
     return Seal(
-      batches: [batch], decoded: Int64(readings.count), produced: Int64(readings.count), state: state)
+      batches: [batch],
+      counters: .init {
+        $0.decoded = Int64(readings.count)
+        $0.produced = Int64(readings.count)
+      }, state: state)
   }
 
   static func rejection(_ state: PipelineState, offset: Int) -> Rejection {

@@ -117,7 +117,7 @@ struct SpoolTests {
       try spool.log.append(group)
     }
     state.checkpoint = Offset(1_000)
-    try spool.state.seal(Seal(unmatched: 1_000, state: state), pipeline: "climate")
+    try spool.state.seal(Seal(counters: .init { $0.unmatched = 1_000 }, state: state), pipeline: "climate")
     try spool.log.truncateLog()
     let before = FileSystem.size(folder.logPath)
     #expect(before > 3_000_000)

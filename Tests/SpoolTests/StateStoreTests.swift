@@ -71,7 +71,7 @@ struct StateStoreTests {
     let following = Fixture.batch(later, readings: 8..<9)
     later.nextSequence = 3
     try spool.state.seal(
-      Seal(batches: [following], requeued: 1, state: later), pipeline: "climate")
+      Seal(batches: [following], counters: .init { $0.requeued = 1 }, state: later), pipeline: "climate")
     try spool.state.split(whole.id, into: [part(1, 8), part(2, 8), part(2, 4), part(2, 2)])
     let items = try spool.state.outbox(pipelines: ["climate"], after: nil, limit: 10)
     #expect(items.map { $0.batch.identity.part?.description } == ["1/8", "2/8", "2/4", "2/2", nil])
@@ -104,7 +104,7 @@ struct StateStoreTests {
     later.nextSequence = 4
     try spool.state.seal(
       Seal(
-        batches: [recovered], requeued: 1, resolvedDeadLetters: [letters[1].id],
+        batches: [recovered], counters: .init { $0.requeued = 1 }, resolvedDeadLetters: [letters[1].id],
         refusedAgain: [DeadLetter(id: letters[0].id, rejection: refusal)], state: later),
       pipeline: "climate")
     let closing = try spool.audit()
@@ -192,7 +192,8 @@ struct StateStoreTests {
     try spool.log.append(Fixture.group(0..<1))
     state.checkpoint = Offset(1)
     try spool.state.seal(
-      Seal(rejections: [Fixture.rejection(state, offset: 0)], rejected: 1, state: state), pipeline: "climate")
+      Seal(rejections: [Fixture.rejection(state, offset: 0)], counters: .init { $0.rejected = 1 }, state: state),
+      pipeline: "climate")
     #expect(try spool.state.requeueDeadLetters(DeadLetterFilter()) == 1)
     #expect(try spool.state.discardDeadLetters(DeadLetterFilter()) == 0)
     _ = try spool.register(folder, [])

@@ -74,13 +74,10 @@ struct AuditReport: Codable, Sendable {
       return Pipeline(
         name: entry.pipeline, active: entry.active,
         columns: [
-          "received": ledger.received, "unmatched": ledger.unmatched, "rejected": ledger.rejected,
-          "decoded": ledger.decoded, "damaged": ledger.damaged, "waiting": ledger.waiting,
-          "produced": ledger.produced, "requeued": ledger.requeued, "outbox": ledger.inOutbox,
-          "delivered": ledger.delivered, "deadLetteredUpstream": ledger.deadLetteredUpstream,
-          "deadLetters": ledger.deadLetters, "recovered": ledger.recovered,
-          "discarded": ledger.discarded,
-        ],
+          "received": ledger.received, "waiting": ledger.waiting, "outbox": ledger.inOutbox,
+          "deadLetters": ledger.deadLetters,
+        ].merging(
+          LedgerCounters.columns.map { ($0.name, ledger.counters[keyPath: $0.path]) }, uniquingKeysWith: { $1 }),
         equations: ledger.equations.map {
           Equation(name: $0.name, left: $0.left, right: $0.right, balances: $0.balances)
         })
@@ -100,11 +97,13 @@ struct AuditReport: Codable, Sendable {
           + " + rejected \(column("rejected")) + decoded \(column("decoded"))"
           + " + damaged \(column("damaged")) + waiting \(column("waiting"))")
       lines.append(
-        "  readings      produced \(column("produced")) + requeued \(column("requeued"))"
-          + " = outbox \(column("outbox")) + delivered \(column("delivered"))"
+        "  readings      produced \(column("produced")) + windows \(column("emitted"))"
+          + " + requeued \(column("requeued")) = duplicate \(column("duplicate")) + refused \(column("refused"))"
+          + " + late \(column("late")) + filtered \(column("filtered")) + absorbed \(column("absorbed"))"
+          + " + outbox \(column("outbox")) + delivered \(column("delivered"))"
           + " + dead-lettered upstream \(column("deadLetteredUpstream"))")
       lines.append(
-        "  dead letters  rejected \(column("rejected"))"
+        "  dead letters  rejected \(column("rejected")) + refused \(column("refused"))"
           + " + upstream \(column("deadLetteredUpstream"))"
           + " = kept \(column("deadLetters")) + recovered \(column("recovered"))"
           + " + discarded \(column("discarded"))")

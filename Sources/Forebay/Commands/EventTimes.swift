@@ -1,4 +1,3 @@
-internal import FoundationEssentials
 internal import Pipeline
 internal import Spool
 internal import Telemetry
@@ -6,40 +5,11 @@ internal import Telemetry
 /// The times that pipelines read from the payloads of messages, for people who wonder why their readings are
 /// dated 1970: no configuration can be checked for the wrong `time.unit`, but a message can.
 struct EventTimes {
-  private struct Rule {
-    var pipeline: String
-    var filters: [TopicFilter]
-    var sources: Set<String>?
-    var field: String
-    var unit: PipelineSettings.TimeUnit
-  }
-
-  /// A field that may be anything.
-  private struct Field: Decodable {
-    /// As JSON writes it.
-    var number: String?
-    var text: String?
-
-    init(from decoder: any Decoder) throws {
-      let container = try decoder.singleValueContainer()
-      if let value = try? container.decode(Int64.self) {
-        number = String(value)
-      } else if let value = try? container.decode(Double.self) {
-        number = "\(value)"
-      } else {
-        text = try? container.decode(String.self)
-      }
-    }
-  }
-
-  private let rules: [Rule]
+  private var pipelines: [ReadingPreview]
 
   init(_ pipelines: [PipelineSettings]) {
-    rules = pipelines.compactMap { pipeline in
-      guard case .field(let field, let unit) = pipeline.time else { return nil }
-      return Rule(
-        pipeline: pipeline.name, filters: pipeline.from, sources: pipeline.sources, field: field, unit: unit)
-    }
+    // Of a receipt there is nothing to doubt.
+    self.pipelines = pipelines.filter { $0.time != .receipt }.map(ReadingPreview.init)
   }
 
   /// Of the configuration that ran last on a spool; of none where it is not to be had.
@@ -56,25 +26,10 @@ struct EventTimes {
     self.init(configuration?.pipelines ?? [])
   }
 
-  /// By pipeline: nanoseconds since 1970.
-  func times(of message: Message) -> [String: Int64] {
-    let meant = rules.filter { rule in
-      rule.sources?.contains(message.origin.source) ?? true
-        && rule.filters.contains { $0.matches(message.origin.topic) }
-    }
-    guard !meant.isEmpty,
-      let fields = try? JSONDecoder().decode([String: Field].self, from: Data(message.payload))
-    else { return [:] }
+  /// By pipeline: nanoseconds since 1970, of the first of the message's readings.
+  mutating func times(of message: Message) -> [String: Int64] {
     var times: [String: Int64] = [:]
-    for rule in meant {
-      guard let field = fields[rule.field] else { continue }
-      let text = Array((rule.unit == .rfc3339 ? field.text : field.number)?.utf8 ?? "".utf8)
-      times[rule.pipeline] = text.withUnsafeBytes { bytes in
-        guard !bytes.isEmpty else { return nil }
-        return rule.unit == .rfc3339
-          ? try? RFC3339.nanoseconds(bytes) : EventTime.nanoseconds(number: bytes, unit: rule.unit)
-      }
-    }
+    for index in pipelines.indices { times[pipelines[index].name] = pipelines[index].times(of: message).first }
     return times
   }
 

@@ -155,7 +155,7 @@ extension LogCommand {
       var range = range
       if range.from == nil, range.to == nil, range.last == nil { range.last = 20 }
       try onLog(place) { reader in
-        let events = EventTimes(spool: try place.directory())
+        var events = EventTimes(spool: try place.directory())
         var doubtful: [String: Int64] = [:]
         try range.forEach(in: reader) { record in
           let times = events.times(of: record.message)

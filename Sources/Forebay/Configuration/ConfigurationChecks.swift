@@ -26,6 +26,24 @@ extension ConfigurationDecoder {
     }
   }
 
+  /// Compiles the expressions, so that a fault in one is told with its place.
+  func check(expressions pipeline: PipelineSettings, where condition: ConfigurationValue?, select: ConfigurationValue?)
+  {
+    do throws(ExpressionError) {
+      _ = try Selection(
+        where: pipeline.condition, select: pipeline.select, captures: pipeline.captureNames)
+    } catch {
+      let value: ConfigurationValue? =
+        switch error.place {
+        case .condition: condition
+        case .selected(let index): select.map { $0.items() }.flatMap { $0.indices.contains(index) ? $0[index] : nil }
+        }
+      guard let value else { return }
+      let place = error.position.map { value.node.place(ofCharacter: $0) } ?? value.node.start
+      value.error(at: place, error.reason)
+    }
+  }
+
   func warnOfUnused(
     sources: [Placed<SourceSettings>], pipelines: [Placed<PipelineSettings>],
     uplinks: [Placed<UplinkSettings>]
@@ -202,6 +220,20 @@ extension ConfigurationValue {
       self.error(
         at: node.place(ofCharacter: offset),
         "the topic filter \(quoted(text)) is not valid\(level): \(error.reason)", hint: error.hint)
+      return nil
+    }
+  }
+
+  /// The path of a field of the payload.
+  func fieldPath() -> FieldPath? {
+    guard let text = text(expected: "a field of the payload, for example object.temperature") else { return nil }
+    do throws(FieldPath.Malformed) {
+      return try FieldPath(parsing: text)
+    } catch {
+      let before = String(decoding: text.utf8.prefix(error.position), as: UTF8.self).unicodeScalars.count
+      self.error(
+        at: node.place(ofCharacter: before), "the path \(quoted(text)) is not valid: \(error.reason)",
+        hint: #"for example object.temperature, rxInfo[0].rssi or ["a name.with dots"].x"#)
       return nil
     }
   }

@@ -177,11 +177,18 @@ struct ConfigurationDecoder {
     section.set(&pipeline.sources, from: "sources") { value in
       Set(value.items().compactMap { $0.reference(to: "a source", among: sources) })
     }
-    section.set(&pipeline.decoder, from: "decode") { $0.choice(PipelineSettings.Decoder.self) }
+    section.set(&pipeline.format, from: "decode") { $0.payloadFormat() }
+    section.set(&pipeline.each, from: "each") { $0.fieldPath() }
     let key = section.optional("key")
-    pipeline.key = key?.text(expected: "a capture of the filters or a field of the payload")
+    pipeline.key = key?.fieldPath()?.description
     if let key, let name = pipeline.key { check(key: name, key, filters: filters) }
     section.set(&pipeline.time, from: "time", eventTime)
+    section.set(&pipeline.dedupe, from: "dedupe", dedupe)
+    let condition = section.optional("where")
+    let select = section.optional("select")
+    pipeline.condition = condition?.text(expected: "an SQL expression over fields, for example temperature > 20")
+    pipeline.select = select?.items().compactMap { $0.text(expected: "a field, or an expression AS a name") } ?? []
+    check(expressions: pipeline, where: condition, select: select)
     section.set(&pipeline.batch, from: "batch", batching)
     _ = section.optional("when_full")?.choice(WhenFull.self)
     let to = section.required("to")?.reference(to: "an uplink", among: uplinks)
@@ -195,11 +202,21 @@ struct ConfigurationDecoder {
       return value.choice(TimeWord.self) == nil ? nil : .receipt
     }
     guard let section = value.section() else { return nil }
-    let field = section.required("field")?.text(expected: "a field of the payload")
+    let field = section.required("field")?.fieldPath()
     let unit = section.required("unit")?.choice(PipelineSettings.TimeUnit.self)
     section.close()
     guard let field, let unit else { return nil }
     return .field(field, unit)
+  }
+
+  private func dedupe(_ value: ConfigurationValue) -> PipelineSettings.Dedupe? {
+    guard let section = value.section() else { return nil }
+    defer { section.close() }
+    let within = section.required("within")?.duration(in: PipelineSettings.Dedupe.times)
+    var dedupe = PipelineSettings.Dedupe(within: within ?? 0)
+    section.set(&dedupe.by, from: "by") { $0.items().compactMap { $0.fieldPath() } }
+    section.set(&dedupe.limit, from: "max_readings") { $0.integer(in: PipelineSettings.Dedupe.limits) }
+    return within == nil ? nil : dedupe
   }
 
   private func batching(_ value: ConfigurationValue) -> PipelineSettings.Batching? {

@@ -27,8 +27,11 @@ struct PipelineRunner {
   var name: String { core.settings.name }
   var settings: PipelineSettings { core.settings }
 
-  init(settings: PipelineSettings, version: String, state: PipelineState, now: Moment) {
-    core = PipelineCore(settings: settings, version: version, state: state)
+  /// - Parameter stages: what its stages remembered at `state`.
+  init(
+    settings: PipelineSettings, version: String, state: PipelineState, stages: [StageState], now: Moment
+  ) throws {
+    core = try PipelineCore(settings: settings, version: version, state: state, stages: stages)
     lastSeal = now.monotonic
   }
 
@@ -110,7 +113,8 @@ struct PipelineRunner {
   /// holds.
   mutating func restart(state: StateStore, now: Moment) throws {
     guard let committed = try state.state(of: name) else { return }
-    core = PipelineCore(settings: core.settings, version: core.version, state: committed)
+    core = try PipelineCore(
+      settings: core.settings, version: core.version, state: committed, stages: try state.stages(of: name))
     // A registration whose commit was reported as failed may have been made all the same.
     if let end = try state.end(of: name) { drain(until: end) }
     lastSeal = now.monotonic

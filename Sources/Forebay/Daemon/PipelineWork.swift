@@ -47,10 +47,9 @@ struct Work {
       plan.assignments.map(\.registration), configuration: plan.configuration, gateway: plan.gateway,
       wall: now.wall, random: { UInt64.random(in: 0 ... .max) })
     let old = runners
-    runners = plan.assignments.compactMap { assignment in
-      registered.states[assignment.settings.name].map {
-        PipelineRunner(
-          settings: assignment.settings, version: assignment.version, state: $0, now: now)
+    runners = try plan.assignments.compactMap { assignment in
+      try registered.states[assignment.settings.name].map {
+        try runner(assignment, state: $0, now: now)
       }
     }
     for draining in registered.draining {
@@ -58,8 +57,7 @@ struct Work {
         runner.drain(until: draining.until)
         runners.append(runner)
       } else if let assignment = read(draining.name, draining.configuration) {
-        var runner = PipelineRunner(
-          settings: assignment.settings, version: assignment.version, state: draining.state, now: now)
+        var runner = try runner(assignment, state: draining.state, now: now)
         runner.drain(until: draining.until)
         runners.append(runner)
       } else {
@@ -77,6 +75,34 @@ struct Work {
     }
     retiredBatches += old.filter { runner in !runners.contains { $0.name == runner.name && $0.life != .running } }
       .reduce(0) { $0 + $1.batchesSealed }
+  }
+
+  /// A runner with what its stages remember. A stage whose memory cannot be read begins with none, and that is
+  /// booked; one that is no longer configured is forgotten.
+  private func runner(
+    _ assignment: PipelineWorker.Assignment, state: PipelineState, now: Moment
+  ) throws -> PipelineRunner {
+    let name = assignment.settings.name
+    var stages = try spool.state.stages(of: name)
+    for stage in stages.map(\.stage) where !assignment.settings.remembers(stage) {
+      try spool.state.forget(stage, of: name)
+      stages.removeAll { $0.stage == stage }
+    }
+    while true {
+      do {
+        return try PipelineRunner(
+          settings: assignment.settings, version: assignment.version, state: state, stages: stages, now: now)
+      } catch let damage as StageDamage where stages.contains(where: { $0.stage == damage.stage }) {
+        logger.error(
+          "what a stage remembers cannot be read: it begins with nothing",
+          metadata: ["pipeline": "\(name)", "cause": "\(damage)"])
+        try spool.state.forget(damage.stage, of: name)
+        try spool.state.book(
+          StateStore.Fault(
+            wall: now.wall, kind: "stage-forgotten", detail: "pipeline \(name): \(damage)", messages: 0))
+        stages.removeAll { $0.stage == damage.stage }
+      }
+    }
   }
 
   var figures: [String: PipelineWorker.Figures] {

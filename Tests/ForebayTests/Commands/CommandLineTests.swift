@@ -173,7 +173,8 @@ struct EventTimesTests {
       origin: Origin(source: "floor", topic: topic), payload: Array(payload.utf8), qos: .atLeastOnce,
       received: Moment(
         boot: BootID(high: 1, low: 1), monotonic: 1, wall: 1_795_244_029_000_000_000, quality: .synchronised))
-    return EventTimes(try Sample.decode(text).pipelines).times(of: message)
+    var events = EventTimes(try Sample.decode(text).pipelines)
+    return events.times(of: message)
   }
 
   @Test("are what the pipeline reads, and doubtful when the unit is wrong")

@@ -220,7 +220,7 @@ struct ConfigurationValueTests {
 
     let climate = configuration.pipelines[0]
     #expect(climate.sources == ["floor"])
-    #expect(climate.time == .field("ts", .rfc3339))
+    #expect(climate.time == .field(try FieldPath(parsing: "ts"), .rfc3339))
     var batch = PipelineSettings.Batching()
     batch.maximumBytes = 1 << 20
     batch.maximumCount = 5

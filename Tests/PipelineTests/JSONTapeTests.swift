@@ -1,14 +1,21 @@
 import Pipeline
 import Testing
 
-/// Reads one text; the members found, or the error.
-func read(_ text: [UInt8], _ fields: [String] = []) -> Result<JSONReader, JSONError> {
-  var reader = JSONReader(fields: fields)
+/// Reads one text; its values, or the error.
+func read(_ text: [UInt8]) -> Result<JSONTape, JSONError> {
+  var tape = JSONTape()
   return text.withUnsafeBytes { bytes in
     do throws(JSONError) {
-      try reader.read(bytes)
-      return .success(reader)
+      try tape.read(bytes)
+      return .success(tape)
     } catch { return .failure(error) }
+  }
+}
+
+extension JSONTape {
+  /// A top-level member, as it is meant.
+  func member(_ name: String, in text: [UInt8]) -> Value? {
+    text.withUnsafeBytes { bytes in member(Array(name.utf8), of: 0, in: bytes).map { values[$0] } }
   }
 }
 
@@ -20,8 +27,8 @@ func compact(_ text: [UInt8]) -> [UInt8] {
   return Array(output.prefix(length))
 }
 
-@Suite("JSON reader")
-struct JSONReaderTests {
+@Suite("JSON tape")
+struct JSONTapeTests {
   static let refused: [(text: String, kind: JSONError.Kind, position: Int)] = [
     ("", .empty, 0),
     (" \n\t\r ", .empty, 5),
@@ -134,26 +141,47 @@ struct JSONReaderTests {
     let text = #" {"s":"a\"b","n":-1.5e3 ,"t":true,"f":false,"z":null,"o":{"s":1},"a":[{"n":2}], "e":{}} "#
     let bytes = Array(text.utf8)
     let fields = ["s", "n", "t", "f", "z", "o", "a", "e", "absent"]
-    let reader = try read(bytes, fields).get()
-    let found = reader.members.map { slice in
-      slice.map { "\($0.kind) " + String(decoding: bytes[$0.range], as: UTF8.self) }
+    let tape = try read(bytes).get()
+    let found = fields.map { field in
+      tape.member(field, in: bytes).map { "\($0.kind) " + String(decoding: bytes[$0.range], as: UTF8.self) }
     }
     #expect(
       found == [
         #"string "a\"b""#, "number -1.5e3", "boolean true", "boolean false", "null null",
         #"object {"s":1}"#, #"array [{"n":2}]"#, "object {}", nil,
       ])
-    #expect(reader.members[0]?.hasEscapes == true)
-    #expect(reader.root.kind == .object)
-    #expect(reader.root.range == 1..<bytes.count - 1)
-    #expect(reader.hasWhitespace)
+    #expect(tape.member("s", in: bytes)?.hasEscapes == true)
+    #expect(tape.root.kind == .object && tape.root.count == 8)
+    #expect(tape.root.range == 1..<bytes.count - 1)
+    #expect(tape.hasWhitespace)
+  }
+
+  @Test("Every value stands in the list in its order, with its children counted and what is behind it known")
+  func list() throws {
+    let text = #"{"a":[1,{"b":[]},"x"],"c":{"d":{}},"e":[[2],3]}"#
+    let bytes = Array(text.utf8)
+    let tape = try read(bytes).get()
+    let shown = tape.values.map { value in
+      String(decoding: bytes[value.name], as: UTF8.self) + "=" + String(decoding: bytes[value.range], as: UTF8.self)
+        + " \(value.count) \(value.next)"
+    }
+    #expect(
+      shown == [
+        "=\(text) 3 12", #"a=[1,{"b":[]},"x"] 3 6"#, "=1 0 3", #"={"b":[]} 1 5"#, "b=[] 0 5", #"="x" 0 6"#,
+        #"c={"d":{}} 1 8"#, "d={} 0 8", "e=[[2],3] 2 12", "=[2] 1 11", "=2 0 11", "=3 0 12",
+      ])
+    bytes.withUnsafeBytes { bytes in
+      #expect(tape.element(1, of: 1) == 3 && tape.element(2, of: 1) == 5 && tape.element(3, of: 1) == nil)
+      #expect(tape.element(-1, of: 1) == nil && tape.element(0, of: 0) == nil)
+      #expect(tape.member(Array("a".utf8), of: 1, in: bytes) == nil)
+    }
   }
 
   @Test("Of a name that stands twice the last counts, and escaped names compare decoded")
   func names() throws {
     func value(_ text: String, _ field: String) throws -> String? {
       let bytes = Array(text.utf8)
-      return try read(bytes, [field]).get().members[0].map {
+      return try read(bytes).get().member(field, in: bytes).map {
         String(decoding: bytes[$0.range], as: UTF8.self)
       }
     }
@@ -167,13 +195,13 @@ struct JSONReaderTests {
     #expect(try value(#"{"":1}"#, "") == "1")
   }
 
-  @Test("A reader keeps nothing from one text to the next")
+  @Test("A tape keeps nothing from one text to the next")
   func reuse() throws {
-    var reader = JSONReader(fields: ["a"])
-    try Array(#" {"a":1}"#.utf8).withUnsafeBytes { try reader.read($0) }
-    #expect(reader.members[0] != nil && reader.hasWhitespace)
-    try Array(#"{"b":1}"#.utf8).withUnsafeBytes { try reader.read($0) }
-    #expect(reader.members[0] == nil && !reader.hasWhitespace)
+    var tape = JSONTape()
+    try Array(#" {"a":1}"#.utf8).withUnsafeBytes { try tape.read($0) }
+    #expect(tape.values.count == 2 && tape.hasWhitespace)
+    try Array(#"{}"#.utf8).withUnsafeBytes { try tape.read($0) }
+    #expect(tape.values.count == 1 && !tape.hasWhitespace)
   }
 
   static let compaction: [(text: String, compact: String)] = [

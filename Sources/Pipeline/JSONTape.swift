@@ -1,0 +1,288 @@
+/// What a JSON value is (RFC 8259, section 3).
+package enum JSONKind: UInt8, Sendable, Hashable {
+  case object, array, string, number, boolean, null
+
+  /// With its article, for sentences.
+  package var phrase: String {
+    switch self {
+    case .object: "an object"
+    case .array: "an array"
+    case .string: "a string"
+    case .number: "a number"
+    case .boolean: "true or false"
+    case .null: "null"
+    }
+  }
+}
+
+/// Why bytes are not a JSON text that Forebay takes, and where.
+package struct JSONError: Error, Sendable, Hashable, CustomStringConvertible {
+  package enum Kind: UInt8, Sendable, Hashable {
+    /// No bytes, or whitespace only.
+    case empty
+    case byteOrderMark
+    case unexpectedEnd
+    case expectedValue
+    case expectedName
+    case expectedColon
+    case expectedCommaOrBrace
+    case expectedCommaOrBracket
+    case afterValue
+    case number
+    case literal
+    case controlCharacter
+    case escape
+    /// Bytes that are not UTF-8 (RFC 3629), overlong forms and surrogates included.
+    case invalidUTF8
+    /// A `\u` escape that is one half of a surrogate pair without the other.
+    case loneSurrogate
+    case tooDeep
+  }
+
+  package var kind: Kind
+  /// Bytes before the fault.
+  package var position: Int
+
+  package init(_ kind: Kind, at position: Int) {
+    self.kind = kind
+    self.position = position
+  }
+
+  private var reason: String {
+    switch kind {
+    case .empty: "there is no value"
+    case .byteOrderMark: "a byte order mark is not allowed before JSON"
+    case .unexpectedEnd: "the text ends too early"
+    case .expectedValue: "a value was expected"
+    case .expectedName: "a member's name in double quotes was expected"
+    case .expectedColon: "a colon was expected after a member's name"
+    case .expectedCommaOrBrace: "a comma or a closing brace was expected"
+    case .expectedCommaOrBracket: "a comma or a closing bracket was expected"
+    case .afterValue: "there is something after the value"
+    case .number: "a number is not written as JSON has it"
+    case .literal: "true, false or null was expected"
+    case .controlCharacter: "a control character stands in a string without being escaped"
+    case .escape: "a backslash begins no escape that JSON has"
+    case .invalidUTF8: "the bytes are not UTF-8"
+    case .loneSurrogate: "an escape is one half of a surrogate pair without the other"
+    case .tooDeep: "values are nested more than \(JSONTape.maximumDepth) deep"
+    }
+  }
+
+  /// What is wrong and where; bytes are counted from 1. Holds nothing of the text.
+  package var description: String { "\(reason) (byte \(position + 1))" }
+}
+
+/// A JSON text as a flat list of its values, in the order in which they stand: what every stage looks into.
+///
+/// Made in one pass, fully validating (grammar, UTF-8 and surrogate pairs), because what passes is handed on
+/// byte for byte and must be readable for whoever comes after. Nothing is copied and nothing converted: a
+/// value is a range of the bytes that were read, so that large integers and decimals survive. The list is
+/// used again for the next text.
+package struct JSONTape: Sendable {
+  /// Arrays and objects within one another.
+  package static let maximumDepth = 128
+
+  /// A value, and its name where it is a member of an object.
+  package struct Value: Sendable, Hashable {
+    package var kind: JSONKind
+    /// A string with at least one backslash.
+    package var hasEscapes = false
+    package var nameHasEscapes = false
+    fileprivate var start: Int32
+    fileprivate var end: Int32
+    fileprivate var nameStart: Int32 = 0
+    fileprivate var nameEnd: Int32 = 0
+    fileprivate var behind: Int32 = 0
+    /// Elements of an array, members of an object (one that stands there twice counts twice).
+    package fileprivate(set) var count: Int32 = 0
+
+    /// All of the value; of a string, with its quotes.
+    package var range: Range<Int> { Int(start)..<Int(end) }
+    /// The inside of a string, escapes as they stand; all of any other value.
+    package var content: Range<Int> { kind == .string ? Int(start) + 1..<Int(end) - 1 : range }
+    /// The inside of the member's name, escapes as they stand; empty where it is no member.
+    package var name: Range<Int> { Int(nameStart)..<Int(nameEnd) }
+    /// The index of the first value that is not within this one: its next sibling, or its parent's, or the
+    /// end. The first value within it, if any, is the one behind it in the list.
+    package var next: Int { Int(behind) }
+  }
+
+  /// The text's values; the first is the whole.
+  package private(set) var values: [Value] = []
+  /// Whether there is whitespace outside of strings, within the value or around it.
+  package private(set) var hasWhitespace = false
+  private var parents: [Int32] = []
+
+  package init() {}
+
+  /// The whole.
+  package var root: Value { values.first ?? Value(kind: .null, start: 0, end: 0) }
+
+  /// Reads one text of less than 2 GiB. What was read stands in ``values`` until the next; after an error
+  /// they mean nothing.
+  package mutating func read(_ bytes: UnsafeRawBufferPointer) throws(JSONError) {
+    values.removeAll(keepingCapacity: true)
+    hasWhitespace = false
+    guard let base = bytes.baseAddress, !bytes.isEmpty else { throw JSONError(.empty, at: 0) }
+    if bytes.count >= 3, bytes[0] == 0xEF, bytes[1] == 0xBB, bytes[2] == 0xBF {
+      throw JSONError(.byteOrderMark, at: 0)
+    }
+    try scan(base, Int(Int32(clamping: bytes.count)))
+  }
+
+  // One function on purpose: its state stays in registers.
+  private mutating func scan(_ base: UnsafeRawPointer, _ count: Int) throws(JSONError) {
+    var cursor = JSONCursor(base, count)
+    /// The object or array around the value that is read, or -1.
+    var parent: Int32 = -1
+    var inObject = false
+    var nameStart: Int32 = 0
+    var nameEnd: Int32 = 0
+    var nameHasEscapes = false
+    parents.removeAll(keepingCapacity: true)
+
+    cursor.skipWhitespace()
+    if cursor.atEnd { throw JSONError(.empty, at: count) }
+
+    value: while true {
+      cursor.skipWhitespace()
+      if cursor.atEnd { throw cursor.error(.unexpectedEnd) }
+      let start = Int32(truncatingIfNeeded: cursor.index)
+      var hasEscapes = false
+      let kind: JSONKind
+      switch cursor.byte {
+      case UInt8(ascii: "\""):
+        kind = .string
+        hasEscapes = try cursor.string()
+      case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"):
+        kind = .number
+        try cursor.number()
+      case UInt8(ascii: "{"): kind = .object
+      case UInt8(ascii: "["): kind = .array
+      case UInt8(ascii: "t"):
+        kind = .boolean
+        try cursor.literal("true")
+      case UInt8(ascii: "f"):
+        kind = .boolean
+        try cursor.literal("false")
+      case UInt8(ascii: "n"):
+        kind = .null
+        try cursor.literal("null")
+      default:
+        throw cursor.error(.expectedValue)
+      }
+      let index = Int32(truncatingIfNeeded: values.count)
+      values.append(
+        Value(
+          kind: kind, hasEscapes: hasEscapes, nameHasEscapes: nameHasEscapes, start: start,
+          end: Int32(truncatingIfNeeded: cursor.index), nameStart: nameStart, nameEnd: nameEnd,
+          behind: index + 1))
+      if parent >= 0 { values[Int(parent)].count += 1 }
+
+      var needsName = false
+      var isEmpty = false
+      if kind == .object || kind == .array {
+        if parents.count == JSONTape.maximumDepth { throw cursor.error(.tooDeep) }
+        parents.append(parent)
+        parent = index
+        inObject = kind == .object
+        nameStart = 0
+        nameEnd = 0
+        nameHasEscapes = false
+        cursor.index += 1
+        cursor.skipWhitespace()
+        if cursor.atEnd { throw cursor.error(.unexpectedEnd) }
+        if cursor.byte == (inObject ? UInt8(ascii: "}") : UInt8(ascii: "]")) {
+          isEmpty = true
+        } else if inObject {
+          needsName = true
+        } else {
+          continue value
+        }
+      }
+
+      // After a value, at its comma or at what closes the level around it.
+      while !needsName {
+        if isEmpty {
+          isEmpty = false
+        } else {
+          if parent < 0 { break value }
+          cursor.skipWhitespace()
+          if cursor.atEnd { throw cursor.error(.unexpectedEnd) }
+          if cursor.byte == UInt8(ascii: ",") {
+            cursor.index += 1
+            if !inObject { continue value }
+            needsName = true
+            continue
+          }
+          guard cursor.byte == (inObject ? UInt8(ascii: "}") : UInt8(ascii: "]")) else {
+            throw cursor.error(inObject ? .expectedCommaOrBrace : .expectedCommaOrBracket)
+          }
+        }
+        cursor.index += 1
+        values[Int(parent)].end = Int32(truncatingIfNeeded: cursor.index)
+        values[Int(parent)].behind = Int32(truncatingIfNeeded: values.count)
+        parent = parents.removeLast()
+        inObject = parent >= 0 && values[Int(parent)].kind == .object
+        nameStart = 0
+        nameEnd = 0
+        nameHasEscapes = false
+      }
+
+      cursor.skipWhitespace()
+      if cursor.atEnd { throw cursor.error(.unexpectedEnd) }
+      guard cursor.byte == UInt8(ascii: "\"") else { throw cursor.error(.expectedName) }
+      nameStart = Int32(truncatingIfNeeded: cursor.index + 1)
+      nameHasEscapes = try cursor.string()
+      nameEnd = Int32(truncatingIfNeeded: cursor.index - 1)
+      cursor.skipWhitespace()
+      if cursor.atEnd { throw cursor.error(.unexpectedEnd) }
+      guard cursor.byte == UInt8(ascii: ":") else { throw cursor.error(.expectedColon) }
+      cursor.index += 1
+    }
+
+    cursor.skipWhitespace()
+    hasWhitespace = cursor.sawWhitespace
+    if !cursor.atEnd { throw cursor.error(.afterValue) }
+  }
+
+  // MARK: Looking
+
+  /// The index of an object's member; of a name that stands there several times, the last. Nil where there
+  /// is none, or the value at `index` is no object.
+  /// - Parameters:
+  ///   - name: as it is meant, without escapes.
+  ///   - bytes: those that were read.
+  package func member(_ name: [UInt8], of index: Int, in bytes: UnsafeRawBufferPointer) -> Int? {
+    guard values[index].kind == .object else { return nil }
+    var found: Int?
+    var child = index + 1
+    while child < values[index].next {
+      if isNamed(values[child], name, in: bytes) { found = child }
+      child = values[child].next
+    }
+    return found
+  }
+
+  /// The index of an array's element; nil where there is none, or the value at `index` is no array.
+  package func element(_ number: Int, of index: Int) -> Int? {
+    guard values[index].kind == .array, number >= 0, number < Int(values[index].count) else { return nil }
+    var child = index + 1
+    for _ in 0..<number { child = values[child].next }
+    return child
+  }
+
+  @inline(__always)
+  private func isNamed(_ value: Value, _ name: [UInt8], in bytes: UnsafeRawBufferPointer) -> Bool {
+    let raw = UnsafeRawBufferPointer(rebasing: bytes[value.name])
+    if value.nameHasEscapes { return JSONText.unescape(raw) == name }
+    return raw.count == name.count && name.elementsEqual(raw)
+  }
+
+  /// The UTF-8 bytes that a string stands for, or the bytes of any other value.
+  package func text(_ value: Value, in bytes: UnsafeRawBufferPointer) -> [UInt8] {
+    let raw = UnsafeRawBufferPointer(rebasing: bytes[value.content])
+    return value.hasEscapes ? JSONText.unescape(raw) : Array(raw)
+  }
+}

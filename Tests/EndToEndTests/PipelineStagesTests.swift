@@ -1,0 +1,63 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("What pipelines do to readings")
+struct PipelineStagesTests {
+  private func send(_ house: House, _ topic: String, _ payload: String) throws {
+    let sent = try ChildProcess.run(
+      "mosquitto_pub", ["-h", "127.0.0.1", "-p", "\(house.broker.port)", "-q", "1", "-t", topic, "-m", payload])
+    guard sent.status == 0 else { throw House.Trouble(description: sent.output) }
+  }
+
+  private func columns(_ house: House) throws -> [String: Int] {
+    struct Audit: Decodable {
+      struct Pipeline: Decodable { var columns: [String: Int] }
+      var pipelines: [Pipeline]
+    }
+    let audit = try house.run("audit", ["--json", "--spool", house.spool])
+    return try #require(
+      try JSONDecoder().decode(Audit.self, from: Data(audit.output.utf8)).pipelines.first?.columns)
+  }
+
+  @Test("many readings in a message, duplicates, where and select: what is left is delivered once, and all is booked")
+  func stages() throws {
+    var options = House.Options()
+    options.pipeline = """
+      each: r
+          dedupe: { by: [n], within: 1 h }
+          where: v > 0
+          select: [n, "v * 2 AS double"]
+      """
+    let house = try House("stages", options)
+    try house.startUpstream()
+    try house.startDaemon()
+    try send(house, "sensors/p1/x", #"{"ts":1000,"r":[{"n":1,"v":1.5},{"n":2,"v":-1},{"n":1,"v":7}]}"#)
+    try house.wait("the first is read") { try house.status().pipelines[0].decoded == 1 }
+    // What was met before a restart is known after it, also behind kill -9.
+    house.killDaemon()
+    try house.startDaemon()
+    try send(house, "sensors/p1/x", #"{"ts":2000,"r":[{"n":2,"v":5},{"n":3,"v":2}]}"#)
+    try send(house, "sensors/p2/x", #"{"ts":2000,"r":[{"n":1,"v":0.5},{"n":9,"v":"abs"}]}"#)
+    try send(house, "sensors/p2/x", #"{"ts":2000,"r":7}"#)
+    try house.wait("all is delivered") {
+      let status = try house.status()
+      return status.spool.received == 4 && status.pipelines[0].backlog == 0 && status.pipelines[0].openReadings == 0
+        && status.pipelines[0].outboxReadings == 0
+    }
+    try house.expectProof()
+    let columns = try columns(house)
+    #expect(columns["produced"] == 7 && columns["duplicate"] == 2 && columns["decoded"] == 3)
+    #expect(columns["rejected"] == 1 && columns["deadLetters"] == 1)
+    // A text is greater than every number in SQLite: 'abs' > 0.
+    #expect(columns["filtered"] == 1 && columns["delivered"] == 4, "\(columns)")
+    let lines = try house.run("receive", ["--store", house.store, "--export"]).output.split(separator: "\n")
+    #expect(
+      lines.sorted() == [
+        #"{"key":"p1","time":"1970-01-01T00:00:01Z","captures":{"series":"x"},"data":{"n":1,"double":3.0}}"#,
+        #"{"key":"p1","time":"1970-01-01T00:00:02Z","captures":{"series":"x"},"data":{"n":3,"double":4}}"#,
+        #"{"key":"p2","time":"1970-01-01T00:00:02Z","captures":{"series":"x"},"data":{"n":1,"double":1.0}}"#,
+        #"{"key":"p2","time":"1970-01-01T00:00:02Z","captures":{"series":"x"},"data":{"n":9,"double":0}}"#,
+      ])
+  }
+}
