@@ -204,6 +204,8 @@ extension StateStore {
       row.active = false
       row.counters.damaged += unread
       try row.save(in: connection)
+      // Whoever takes up the name again begins with no memory of what another one met.
+      for stage in StageState.Stage.allCases { try StageRows.forget(stage, of: pipeline, in: connection) }
       if unread > 0 {
         try StateStore.book(
           Fault(

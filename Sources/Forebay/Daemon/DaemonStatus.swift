@@ -59,7 +59,8 @@ extension Daemon {
         oldestOutboxSeconds: total.map { max(0, Double(now.wall - $0.oldestWall) / 1e9) },
         decoded: book.ledger.decoded, unmatched: book.ledger.unmatched,
         rejected: book.ledger.rejected, damaged: book.ledger.damaged,
-        produced: book.ledger.produced, delivered: book.ledger.delivered,
+        produced: book.ledger.produced, duplicate: book.ledger.duplicate, filtered: book.ledger.filtered,
+        refused: book.ledger.refused, delivered: book.ledger.delivered,
         deadLetters: book.ledger.deadLetters)
     }
   }

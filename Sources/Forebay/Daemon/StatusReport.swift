@@ -52,6 +52,9 @@ struct StatusReport: Codable, Sendable {
     var rejected: Int64
     var damaged: Int64
     var produced: Int64
+    var duplicate: Int64 = 0
+    var filtered: Int64 = 0
+    var refused: Int64 = 0
     var delivered: Int64
     var deadLetters: Int64
   }
