@@ -19,7 +19,8 @@ final class KillFlow {
     var resent: Int
   }
 
-  let slices: Int
+  /// More than were meant at first where the rounds get slower than they were.
+  private(set) var slices: Int
   private let house: House
   private let seed: UInt64
   private var started = 0
@@ -40,7 +41,7 @@ final class KillFlow {
   var total: Int { slices * KillFlow.perSlice }
   /// What each device says in all.
   var perDevice: Int { slices * KillFlow.perDeviceAndSlice }
-  var isOver: Bool { started == slices && current == nil }
+  private var isOver: Bool { started == slices && current == nil }
 
   /// Starts the next slice when one is over. Called again and again.
   func tend(roundsLeft: Int, secondsPerRound: Double) throws {
@@ -49,10 +50,11 @@ final class KillFlow {
       current = nil
       try book(status)
     }
+    if started == slices, roundsLeft > 0 { slices += 1 }
     guard started < slices else { return }
     let slicesLeft = slices - started
     let rounds = max(1, (roundsLeft + slicesLeft - 1) / slicesLeft)
-    // The last one has nobody behind it who could go on if the rounds get slower.
+    // The last one should outlive the rounds.
     let spare = slicesLeft == 1 ? 1.6 : 1.1
     let rate = roundsLeft == 0 ? 2_000 : Double(KillFlow.perSlice) / (Double(rounds) * secondsPerRound * spare)
     started += 1

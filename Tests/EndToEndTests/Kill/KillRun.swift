@@ -39,7 +39,6 @@ final class KillRun {
       let left = plan.rounds.count - index
       do {
         try tend(left)
-        if flow.isOver { throw House.Trouble(description: "the flow has ended before the last round") }
         try perform(round, left)
       } catch {
         throw House.Trouble(description: "seed \(plan.seed), round \(index + 1), \(round.text): \(error)")
