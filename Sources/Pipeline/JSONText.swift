@@ -49,17 +49,7 @@ package enum JSONText {
   package static func escape(_ text: String) -> [UInt8] {
     var output: [UInt8] = []
     output.reserveCapacity(text.utf8.count)
-    let digits = Array("0123456789abcdef".utf8)
-    for byte in text.utf8 {
-      switch byte {
-      case UInt8(ascii: "\""), UInt8(ascii: "\\"): output += [UInt8(ascii: "\\"), byte]
-      case 0x0A: output += Array(#"\n"#.utf8)
-      case 0x0D: output += Array(#"\r"#.utf8)
-      case 0x09: output += Array(#"\t"#.utf8)
-      case 0..<0x20: output += Array(#"\u00"#.utf8) + [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-      default: output.append(byte)
-      }
-    }
+    Array(text.utf8).withUnsafeBytes { output.append(jsonContent: $0) }
     return output
   }
 

@@ -8,6 +8,12 @@ struct ReadingDecoder: Sendable {
     var index: Int
   }
 
+  /// What a message says for all of its readings.
+  private struct Common {
+    var key: JSONTape.Value?
+    var time: JSONTape.Value?
+  }
+
   private var transcoder: (any Transcoder)?
   /// Of JSON that is not UTF-8.
   private let characterSet: CharacterSet?
@@ -112,7 +118,7 @@ struct ReadingDecoder: Sendable {
     _ offset: Offset
   ) throws(Refusal) {
     guard let each else {
-      return try append(root, of: root, element: element, text, keyIsInTopic, received, offset)
+      return try append(root, of: Common(), element: element, text, keyIsInTopic, received, offset)
     }
     guard let array = tape.index(of: each, from: root, in: text) else {
       throw Refusal(.eachMissing, "the payload has no field \"\(each)\" to take the readings from")
@@ -121,17 +127,21 @@ struct ReadingDecoder: Sendable {
       throw Refusal(
         .eachType, "the field \"\(each)\" is \(tape.values[array].kind.phrase) and must be an array of readings")
     }
+    // What the message says for all is looked for once.
+    let common = Common(
+      key: key.flatMap { tape.index(of: $0, from: root, in: text) }.map { tape.values[$0] },
+      time: time.flatMap { tape.index(of: $0.path, from: root, in: text) }.map { tape.values[$0] })
     var child = array + 1
     var number = 0
     while child < tape.values[array].next {
-      try append(child, of: root, element: number, text, keyIsInTopic, received, offset)
+      try append(child, of: common, element: number, text, keyIsInTopic, received, offset)
       child = tape.values[child].next
       number += 1
     }
   }
 
   private mutating func append(
-    _ index: Int, of root: Int, element: Int?, _ text: UnsafeRawBufferPointer, _ keyIsInTopic: Bool,
+    _ index: Int, of common: Common, element: Int?, _ text: UnsafeRawBufferPointer, _ keyIsInTopic: Bool,
     _ received: Int64, _ offset: Offset
   ) throws(Refusal) {
     do throws(Refusal) {
@@ -141,8 +151,8 @@ struct ReadingDecoder: Sendable {
           .notObject, "the \(element == nil ? "payload" : "element") is \(value.kind.phrase) and must be an object")
       }
       let reading = Reading(
-        key: keyIsInTopic ? .topic : try key(of: index, root, text),
-        time: try time(of: index, root, text) ?? received, data: value.range, isCompact: !tape.hasWhitespace,
+        key: keyIsInTopic ? .topic : try key(of: index, common.key, text),
+        time: try time(of: index, common.time, text) ?? received, data: value.range, isCompact: !tape.hasWhitespace,
         offset: offset)
       items.append(Item(reading: reading, index: index))
     } catch {
@@ -153,17 +163,16 @@ struct ReadingDecoder: Sendable {
 
   /// A reading's field, or else the message's: gateways often name the device once for many readings.
   private func find(
-    _ path: FieldPath, of index: Int, _ root: Int, _ text: UnsafeRawBufferPointer
+    _ path: FieldPath, of index: Int, _ common: JSONTape.Value?, _ text: UnsafeRawBufferPointer
   ) -> JSONTape.Value? {
-    let found =
-      tape.index(of: path, from: index, in: text)
-      ?? (index == root ? nil : tape.index(of: path, from: root, in: text))
-    return found.map { tape.values[$0] }
+    tape.index(of: path, from: index, in: text).map { tape.values[$0] } ?? common
   }
 
-  private func key(of index: Int, _ root: Int, _ text: UnsafeRawBufferPointer) throws(Refusal) -> Reading.Key {
+  private func key(
+    of index: Int, _ common: JSONTape.Value?, _ text: UnsafeRawBufferPointer
+  ) throws(Refusal) -> Reading.Key {
     guard let key else { return .none }
-    guard let value = find(key, of: index, root, text) else {
+    guard let value = find(key, of: index, common, text) else {
       throw Refusal(.keyMissing, "the payload has no field \"\(key)\" to take the key from")
     }
     guard value.kind == .string || value.kind == .number else {
@@ -174,9 +183,11 @@ struct ReadingDecoder: Sendable {
   }
 
   /// Nil for pipelines that take the event time from the receipt.
-  private func time(of index: Int, _ root: Int, _ text: UnsafeRawBufferPointer) throws(Refusal) -> Int64? {
+  private func time(
+    of index: Int, _ common: JSONTape.Value?, _ text: UnsafeRawBufferPointer
+  ) throws(Refusal) -> Int64? {
     guard let (path, unit) = time else { return nil }
-    guard let value = find(path, of: index, root, text) else {
+    guard let value = find(path, of: index, common, text) else {
       throw Refusal(.timeMissing, "the payload has no field \"\(path)\" to take the event time from")
     }
     let expected: JSONKind = unit == .rfc3339 ? .string : .number

@@ -7,8 +7,9 @@ package import Telemetry
 struct ReadingStages: Sendable {
   private let by: [FieldPath]
   private var dedupe: DedupeWindow?
-  /// Of the message at hand.
+  /// Of the message at hand, in its order, and to be found: a message may hold a million readings.
   private var fresh: [DedupeDigest] = []
+  private var freshSet: Set<DedupeDigest> = []
   private var received: Int64 = 0
   private var selection: Selection?
   /// What `select` made of the reading.
@@ -42,6 +43,7 @@ struct ReadingStages: Sendable {
     dedupe?.advance(to: received)
     for digest in fresh { dedupe?.insert(digest, at: received) }
     fresh.removeAll(keepingCapacity: true)
+    freshSet.removeAll(keepingCapacity: true)
   }
 
   /// What has changed since the last ``stored()``, as of the checkpoint.
@@ -125,7 +127,7 @@ struct ReadingStages: Sendable {
       identity.append(contentsOf: text[tape.values[index].range])
     }
     let digest = DedupeDigest(Digest(of: identity))
-    if fresh.contains(digest) || dedupe.contains(digest, at: received) { return true }
+    if dedupe.contains(digest, at: received) || !freshSet.insert(digest).inserted { return true }
     fresh.append(digest)
     return false
   }

@@ -89,6 +89,17 @@ struct DedupeStageTests {
     #expect(store.counters.duplicate == 2 && store.lines.count == 3)
   }
 
+  @Test("thousands of readings in one message are told apart among themselves")
+  func manySiblings() throws {
+    var core = try makeCore(try Self.settings { $0.each = "e" })
+    var store = Store()
+    let all = (0..<5_000).map { #"{"n":\#($0)}"# } + (0..<5_000).map { #"{"n":\#($0)}"# }
+    core.process(block([Self.message(#"{"e":[\#(all.joined(separator: ","))]}"#)]), now: moment(5))
+    core.close(moment(6))
+    try store.take(&core)
+    #expect(store.counters.duplicate == 5_000 && store.lines.count == 5_000)
+  }
+
   @Test("after the time a reading is a new one again")
   func within() throws {
     var core = try makeCore(try Self.settings(within: 60))
