@@ -12,7 +12,9 @@ package struct PipelineSettings: Sendable, Hashable {
   }
 
   package enum EventTime: Sendable, Hashable {
-    case receipt
+    /// When the message was received, put right where the wall clock was wrong (``ClockCorrection``).
+    /// - Parameter hold: nanoseconds that messages wait at most for the wall clock to be synchronised, 0 for none.
+    case receipt(hold: Int64)
     /// A field of the reading, or else of the message that holds it.
     case field(FieldPath, TimeUnit)
   }
@@ -58,12 +60,21 @@ package struct PipelineSettings: Sendable, Hashable {
   package var each: FieldPath?
   /// A capture of the filter, or the path of a field, that names the device.
   package var key: String?
-  package var time: EventTime = .receipt
+  package var time: EventTime = .receipt(hold: 0)
+  /// What readings have to be like; nil: any object will do.
+  package var contract: Contract?
   package var dedupe: Dedupe?
+  package var sequence: SequenceSettings?
+  package var drift: DriftSettings?
+  /// In their order.
+  package var enrich: [EnrichmentSettings] = []
   /// `where`: an SQL expression; readings of which it is not true are not delivered.
   package var condition: String?
   /// What is delivered of a reading's data, in SQL; empty: all of it as it is. See ``Selection``.
   package var select: [String] = []
+  package var mask: MaskSettings?
+  /// Results of windows are delivered in place of the readings.
+  package var window: WindowingSettings?
   package var batch = Batching()
   /// The name of the uplink that takes the batches.
   package var to: String
@@ -75,6 +86,11 @@ package struct PipelineSettings: Sendable, Hashable {
   package func remembers(_ stage: StageState.Stage) -> Bool {
     switch stage {
     case .dedupe: dedupe != nil
+    case .sequence: sequence != nil
+    case .expectations: contract?.expectations.isEmpty == false
+    case .drift: drift != nil
+    case .clock: if case .receipt = time { true } else { false }
+    case .watermark, .windows: window != nil
     }
   }
 

@@ -25,18 +25,27 @@ package func pipelineVersion(_ settings: PipelineSettings) -> String {
   if let each = settings.each { add("each", each.description) }
   if let key = settings.key { add("key", key) }
   switch settings.time {
-  case .receipt: add("time", "receipt")
+  case .receipt(let hold): add("time", hold == 0 ? "receipt" : "receipt hold \(hold)")
   case .field(let path, let unit):
     add("time-field", path.description)
     add("time-unit", unit.rawValue)
   }
+  if let contract = settings.contract { add("contract", "\(contract.description) \(contract.digest.hex)") }
   if let dedupe = settings.dedupe {
     for field in dedupe.by { add("dedupe-by", field.description) }
     add("dedupe-within", String(dedupe.within))
     add("dedupe-limit", String(dedupe.limit))
   }
+  if let sequence = settings.sequence { add("sequence", sequence.canonical) }
+  if let drift = settings.drift { add("drift", drift.canonical) }
+  for table in settings.enrich { add("enrich", "\(table.by?.description ?? "") \(table.digest.hex)") }
   if let condition = settings.condition { add("where", condition) }
   for entry in settings.select { add("select", entry) }
+  if let mask = settings.mask {
+    for rule in mask.rules { add("mask", "\(rule.fields) \(rule.method)") }
+    for key in mask.fingerprint { add("mask-key", key) }
+  }
+  if let window = settings.window { add("window", window.canonical) }
   add("batch-bytes", String(settings.batch.maximumBytes))
   add("batch-count", String(settings.batch.maximumCount))
   add("batch-age", String(settings.batch.maximumAge))

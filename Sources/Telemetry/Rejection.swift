@@ -27,10 +27,15 @@ package struct Rejection: Sendable, Hashable {
   /// The bytes that were refused: the device's payload at ``Stage/decode``, the encoded reading at every
   /// stage behind it.
   package var payload: [UInt8]
+  /// Which reading of its message it was, from 0; nil where the message was refused as a whole.
+  package var reading: Int?
+  /// The pipeline masks fields, and these bytes hold them as they came: they are not kept (`payload` is empty), and
+  /// are looked for in the log when the dead letter is put back.
+  package var isWithheld: Bool
 
   package init(
     stage: Stage, rule: String, reason: String, origin: Origin, log: LogID, offset: Offset,
-    received: Moment, payload: [UInt8]
+    received: Moment, payload: [UInt8], reading: Int? = nil, isWithheld: Bool = false
   ) {
     self.stage = stage
     self.rule = rule
@@ -40,5 +45,7 @@ package struct Rejection: Sendable, Hashable {
     self.offset = offset
     self.received = received
     self.payload = payload
+    self.reading = reading
+    self.isWithheld = isWithheld
   }
 }

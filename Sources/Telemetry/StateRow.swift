@@ -20,7 +20,19 @@ package struct StateRow: Sendable, Hashable {
 package struct StageState: Sendable, Hashable {
   /// Stages that remember. The raw value names them in the store.
   package enum Stage: String, Sendable, Hashable, CaseIterable {
+    /// Readings that were met before.
     case dedupe
+    /// What devices count, and what of it was left out.
+    case sequence
+    /// How the values of a device follow each other.
+    case expectations
+    /// The fields that devices have.
+    case drift
+    /// What wall clocks were worth.
+    case clock
+    /// How far event time has come.
+    case watermark
+    case windows
   }
 
   package var stage: Stage

@@ -52,7 +52,7 @@ func startState(_ checkpoint: Int64 = 0) -> PipelineState {
 /// A pipeline that takes `sensors/{device}/climate` as it comes, unless told otherwise.
 func makeSettings(
   _ filters: [String] = ["sensors/{device}/climate"], key: String? = "device",
-  time: PipelineSettings.EventTime = .receipt, change: (inout PipelineSettings) -> Void = { _ in }
+  time: PipelineSettings.EventTime = .receipt(hold: 0), change: (inout PipelineSettings) -> Void = { _ in }
 ) throws -> PipelineSettings {
   var settings = PipelineSettings(
     name: "climate", from: try filters.map { try TopicFilter(parsing: $0) }, to: "central")

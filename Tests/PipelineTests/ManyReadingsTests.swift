@@ -5,7 +5,7 @@ import Testing
 @Suite("Messages with nested fields and many readings")
 struct ManyReadingsTests {
   private static func settings(
-    each: FieldPath? = nil, key: String? = "id", time: PipelineSettings.EventTime = .receipt,
+    each: FieldPath? = nil, key: String? = "id", time: PipelineSettings.EventTime = .receipt(hold: 0),
     _ change: (inout PipelineSettings) -> Void = { _ in }
   ) throws -> PipelineSettings {
     try makeSettings(["sensors/#"], key: key, time: time) {

@@ -9,7 +9,7 @@ struct EventTimes {
 
   init(_ pipelines: [PipelineSettings]) {
     // Of a receipt there is nothing to doubt.
-    self.pipelines = pipelines.filter { $0.time != .receipt }.map(ReadingPreview.init)
+    self.pipelines = pipelines.filter { if case .field = $0.time { true } else { false } }.map(ReadingPreview.init)
   }
 
   /// Of the configuration that ran last on a spool; of none where it is not to be had.

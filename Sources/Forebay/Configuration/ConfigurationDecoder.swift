@@ -199,7 +199,7 @@ struct ConfigurationDecoder {
 
   private func eventTime(_ value: ConfigurationValue) -> PipelineSettings.EventTime? {
     if case .scalar = value.node.content {
-      return value.choice(TimeWord.self) == nil ? nil : .receipt
+      return value.choice(TimeWord.self) == nil ? nil : .receipt(hold: 0)
     }
     guard let section = value.section() else { return nil }
     let field = section.required("field")?.fieldPath()

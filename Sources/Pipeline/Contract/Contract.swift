@@ -1,3 +1,5 @@
+package import Telemetry
+
 /// The version of a contract: three numbers, as Semantic Versioning 2.0 orders them; without labels.
 package struct ContractVersion: Sendable, Hashable, Comparable, CustomStringConvertible {
   package var major: Int
@@ -33,19 +35,34 @@ package struct ContractVersion: Sendable, Hashable, Comparable, CustomStringConv
 
 /// What a dataset's producer and its readers agreed on: the form of its readings, and what else is expected of
 /// them. Holds no state; ``ExpectationChecks`` does.
-package struct Contract: Sendable {
+package struct Contract: Sendable, Hashable {
   package var name: String
   package var version: ContractVersion
   package var schema: JSONSchema
   package var expectations: [Expectation]
+  /// Of the file that it was read from: what tells two contracts apart.
+  package var digest: Digest
 
-  package init(name: String, version: ContractVersion, schema: JSONSchema, expectations: [Expectation] = []) {
+  package init(
+    name: String, version: ContractVersion, schema: JSONSchema, expectations: [Expectation] = [], digest: Digest
+  ) {
     self.name = name
     self.version = version
     self.schema = schema
     self.expectations = expectations
+    self.digest = digest
   }
 
   /// As configurations name it: `climate@1.2.0`.
   package var description: String { "\(name)@\(version)" }
+
+  package static func == (a: Contract, b: Contract) -> Bool {
+    a.name == b.name && a.version == b.version && a.digest == b.digest
+  }
+
+  package func hash(into hasher: inout Hasher) {
+    hasher.combine(name)
+    hasher.combine(version)
+    hasher.combine(digest)
+  }
 }

@@ -44,7 +44,7 @@ struct ContractTests {
     for text in ["", "1.", ".1", "1.2.3.4", "01.2", "1.2.x", "1.-2", "1234567890", "1.2.0-rc1", " 1"] {
       #expect(ContractVersion(text) == nil, "\(text)")
     }
-    let contract = Contract(name: "climate", version: ordered[2], schema: try schema("true"))
+    let contract = Contract(name: "climate", version: ordered[2], schema: try schema("true"), digest: .zero)
     #expect(contract.description == "climate@1.2.0")
   }
 
