@@ -195,7 +195,8 @@ struct ReadingDecoder: Sendable {
       throw Refusal(
         .timeType, "the time field \"\(path)\" is \(value.kind.phrase) and must be \(expected.phrase)")
     }
-    let outside = "the time field \"\(path)\" lies outside of 1970-01-01 to 2262-04-11"
+    // Put together only where it is needed.
+    var outside: String { "the time field \"\(path)\" lies outside of 1970-01-01 to 2262-04-11" }
     let content = UnsafeRawBufferPointer(rebasing: text[value.content])
     guard unit == .rfc3339 else {
       guard let time = EventTime.nanoseconds(number: content, unit: unit) else {

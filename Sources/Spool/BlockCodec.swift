@@ -288,7 +288,15 @@ struct ByteReader {
 
   mutating func string() throws(BlockFormatError) -> String {
     let count = try count(atMost: bytes.count)
-    guard let string = String(validating: bytes[try range(count)], as: UTF8.self) else {
+    let range = try range(count)
+    // Decoding repairs and is fast; what it had to repair is not what stands there.
+    let string = bytes.withUnsafeBufferPointer { String(decoding: $0[range], as: UTF8.self) }
+    let isWhole = bytes.withUnsafeBytes { bytes in
+      string.utf8.withContiguousStorageIfAvailable {
+        haveSameBytes(UnsafeRawBufferPointer($0), UnsafeRawBufferPointer(rebasing: bytes[range]))
+      }
+    }
+    guard isWhole == true else {
       throw BlockFormatError(description: "a text before byte \(position) is not UTF-8")
     }
     return string
