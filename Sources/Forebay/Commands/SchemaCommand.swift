@@ -7,7 +7,8 @@ struct SchemaCommand: ParsableCommand {
     commandName: "schema",
     abstract: "Contracts: what readings must be like, in files with versions.",
     discussion: """
-      A contract is a file NAME@X.Y.Z.json in the folder that the configuration names with 'contracts'; docs/contracts.md describes it. A pipeline takes one with 'contract: NAME@X'.
+      A contract is a file NAME@X.Y.Z.json in the folder that the configuration names with 'contracts'; \
+      docs/contracts.md describes it. A pipeline takes one with 'contract: NAME@X'.
 
       EXAMPLES:
         forebay schema infer --pipeline climate > climate.json
@@ -15,7 +16,9 @@ struct SchemaCommand: ParsableCommand {
         forebay schema register climate.json
         forebay schema list
 
-      EXIT STATUS: 0 done, or the answer is yes; 1 a file is no valid contract, versions are not compatible, or there is nothing to learn from; 2 a file or the log cannot be read or written; 64 wrong usage.
+      EXIT STATUS: 0 done, or the answer is yes; 1 a file is no valid contract, versions are not \
+      compatible, or there is nothing to learn from; 2 a file or the log cannot be read or written; 64 \
+      wrong usage.
       """,
     subcommands: [List.self, Check.self, Infer.self, Register.self])
 }

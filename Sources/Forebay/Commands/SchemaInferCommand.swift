@@ -9,7 +9,10 @@ extension SchemaCommand {
     static let configuration = CommandConfiguration(
       abstract: "Learn a contract from logged messages, or from a file of readings.",
       discussion: """
-        Writes a whole contract file to standard output, and what was read to standard error. From the log, messages are decoded as the pipeline decodes them: the newest, up to --limit, unless --from names where to begin. A file holds a JSON object, an array of objects, or one object in each line; - is standard input.
+        Writes a whole contract file to standard output, and what was read to standard error. From the \
+        log, messages are decoded as the pipeline decodes them: the newest, up to --limit, unless --from \
+        names where to begin. A file holds a JSON object, an array of objects, or one object in each \
+        line; - is standard input.
 
         What is learned is what was seen: look at what is required, and widen an enum that is not complete.
 
@@ -19,7 +22,8 @@ extension SchemaCommand {
           forebay schema infer --from 2026-05-01T00:00:00Z --pipeline climate
           forebay schema infer readings.ndjson --as climate@1.0.0
 
-        EXIT STATUS: 0 done; 1 there was no reading; 2 the log, the configuration or the file cannot be read; 64 wrong usage.
+        EXIT STATUS: 0 done; 1 there was no reading; 2 the log, the configuration or the file cannot be \
+        read; 64 wrong usage.
         """)
 
     @Argument(help: ArgumentHelp("A file of readings, instead of the log.", valueName: "file"))
@@ -33,7 +37,8 @@ extension SchemaCommand {
     @Option(help: "So many messages, or readings of a file, at most.") var limit = 100_000
     @Option(
       name: .customLong("as"),
-      help: ArgumentHelp("Name and version of the contract; those of the pipeline or file, and 1.0.0.", valueName: "id"))
+      help: ArgumentHelp("Name and version of the contract; those of the pipeline or file, and 1.0.0.", valueName: "id")
+    )
     var id: String?
     @OptionGroup var place: SpoolPlace
     @Flag(help: "Print one JSON object: the contract, and what was read.") var json = false
@@ -63,7 +68,8 @@ extension SchemaCommand {
         let source = path == nil ? "message" : "line"
         if draft.refusals > 0 {
           Output.complain(
-            "\(Output.count(Int64(draft.refusals), source)) could not be read; most often: \(draft.commonestRefusal ?? "")")
+            "\(Output.count(Int64(draft.refusals), source)) could not be read; most often: \(draft.commonestRefusal ?? "")"
+          )
         }
         guard draft.readings > 0 else {
           Output.complain("forebay schema infer: there is no reading to learn from")
@@ -113,7 +119,9 @@ extension SchemaCommand {
       let reader = try place.reader()
       let now = SystemClock.wall()
       let end = try reader.end().next
-      let (earliest, latest) = (from.flatMap { LogTime($0)?.wall(now: now) }, to.flatMap { LogTime($0)?.wall(now: now) })
+      let (earliest, latest) = (
+        from.flatMap { LogTime($0)?.wall(now: now) }, to.flatMap { LogTime($0)?.wall(now: now) }
+      )
       var offset = try reader.start()
       if let earliest {
         offset = try reader.offset(atWall: earliest) ?? end
@@ -164,7 +172,8 @@ extension SchemaCommand {
       let hint = Suggestion.nearest(to: name, among: names).map { "did you mean '\($0)'?" }
       Output.complain(
         "forebay schema infer: there is no pipeline \(quoted(name)); "
-          + (hint ?? (names.isEmpty ? "no configuration could be read" : "there are: \(names.joined(separator: ", "))")))
+          + (hint ?? (names.isEmpty ? "no configuration could be read" : "there are: \(names.joined(separator: ", "))"))
+      )
       throw ExitCode(2)
     }
 

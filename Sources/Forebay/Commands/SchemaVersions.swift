@@ -80,7 +80,9 @@ extension SchemaCompatibility.Mode: ExpressibleByArgument {}
 extension ContractFolder {
   /// The newest registered version below one, which a new version is compared with.
   func predecessor(of id: ContractID) throws(Fault) -> ContractFile? {
-    guard let before = try registered().last(where: { $0.name == id.name && $0.version < id.version }) else { return nil }
+    guard let before = try registered().last(where: { $0.name == id.name && $0.version < id.version }) else {
+      return nil
+    }
     return try load(before)
   }
 }
@@ -90,9 +92,13 @@ extension SchemaCommand {
     static let configuration = CommandConfiguration(
       abstract: "Check a contract, and whether it is compatible with the version before.",
       discussion: """
-        With one file: whether it is valid, and whether it keeps what its own 'compatibility' promises to the newest registered version below its own. With two: whether the second is compatible with the first, which need not be registered.
+        With one file: whether it is valid, and whether it keeps what its own 'compatibility' promises \
+        to the newest registered version below its own. With two: whether the second is compatible with \
+        the first, which need not be registered.
 
-        backward: readers of the new version understand readings of the old one. forward: the other way round. full: both. A pipeline with a contract is a reader: after a change that is not backward compatible, devices with old firmware end in the dead letters.
+        backward: readers of the new version understand readings of the old one. forward: the other way \
+        round. full: both. A pipeline with a contract is a reader: after a change that is not backward \
+        compatible, devices with old firmware end in the dead letters.
 
         EXAMPLES:
           forebay schema check climate.json
@@ -156,13 +162,16 @@ extension SchemaCommand {
     static let configuration = CommandConfiguration(
       abstract: "Put a contract into the folder from which pipelines take theirs.",
       discussion: """
-        Refused are a file that is not valid, a version that is registered with other content or is not above the newest, and one that does not keep what its 'compatibility' promises to the newest. What is registered is never changed: a running pipeline's version rests on it.
+        Refused are a file that is not valid, a version that is registered with other content or is not \
+        above the newest, and one that does not keep what its 'compatibility' promises to the newest. \
+        What is registered is never changed: a running pipeline's version rests on it.
 
         EXAMPLES:
           forebay schema register climate.json
           forebay schema register climate.json --folder ./contracts
 
-        EXIT STATUS: 0 registered, also when it was before; 1 refused; 2 a file cannot be read or written; 64 wrong usage.
+        EXIT STATUS: 0 registered, also when it was before; 1 refused; 2 a file cannot be read or \
+        written; 64 wrong usage.
         """)
 
     @Argument(help: ArgumentHelp("The contract file.", valueName: "file")) var path: String
@@ -210,6 +219,16 @@ extension SchemaCommand {
         reasons: (succession.report + "; " + hint).split(separator: "\n").map { " \($0.drop { $0 == " " })" })
     }
 
+    /// What to do about it.
+    private func next(for file: ContractFile, _ users: [String]) -> String {
+      guard users.isEmpty else {
+        return "the pipelines that take it (\(users.joined(separator: ", "))) do so after the next reload: "
+          + "systemctl reload forebay"
+      }
+      return "no pipeline of \(place.config) takes it; one does with "
+        + "'contract: \(file.id.name)@\(file.id.version.major)'"
+    }
+
     private func tell(_ file: ContractFile, at target: String, wasThere: Bool) {
       let users = place.users()[file.id] ?? []
       if json {
@@ -224,11 +243,7 @@ extension SchemaCommand {
         return
       }
       StandardStream.output.write(line: "\(file.id) is registered\(wasThere ? " already" : ""): \(target)")
-      StandardStream.output.write(
-        line: users.isEmpty
-          ? "no pipeline of \(place.config) takes it; one does with 'contract: \(file.id.name)@\(file.id.version.major)'"
-          : "the pipelines that take it (\(users.joined(separator: ", "))) do so after the next reload: systemctl reload forebay"
-      )
+      StandardStream.output.write(line: next(for: file, users))
     }
   }
 }

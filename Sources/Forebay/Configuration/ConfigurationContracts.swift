@@ -27,7 +27,7 @@ extension ConfigurationValue {
     case .success(let found): ids = found
     case .failure(let fault):
       error(
-        "the folder \(folder.path) of contracts \(fault.reason)",
+        "the folder of contracts, \(folder.path), \(fault.reason)",
         hint: fault == .missing ? "make it, or name another with the key 'contracts'" : hint(for: fault),
         concern: .attachment)
       return nil

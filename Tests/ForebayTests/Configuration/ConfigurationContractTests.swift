@@ -70,7 +70,7 @@ struct ConfigurationContractTests {
       files: machine)
     check("climat@1", "; did you mean 'climate@2'?", files: machine)
     check("weather@1", "there is: climate@1.0.0, ", files: machine)
-    check("climate@1", "the folder /etc/contracts of contracts does not exist; make it", files: Sample.machine())
+    check("climate@1", "the folder of contracts, /etc/contracts, does not exist; make it", files: Sample.machine())
     check(
       "climate@1", "there is none; forebay schema register puts one there",
       files: Sample.machine(folders: ["/etc/contracts"]))

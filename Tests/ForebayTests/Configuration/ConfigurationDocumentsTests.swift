@@ -15,7 +15,8 @@ struct ConfigurationDocumentsTests {
         : path.hasSuffix("climate@1.2.0.json") ? #"{"name":"climate","version":"1.2.0","schema":{}}"# : "secret"
       return .success(.init(bytes: Array(text.utf8), isWorldReadable: false))
     },
-    names: { _ in .success(["climate@1.2.0.json"]) }, kind: { $0.hasSuffix(".sock") ? .socket : .directory }, obstacle: { _ in nil }, resolved: { $0 },
+    names: { _ in .success(["climate@1.2.0.json"]) }, kind: { $0.hasSuffix(".sock") ? .socket : .directory },
+    obstacle: { _ in nil }, resolved: { $0 },
     volume: { _ in nil },
     credentialsDirectory: "/run/credentials/forebay.service")
 

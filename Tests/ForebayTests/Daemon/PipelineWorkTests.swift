@@ -78,7 +78,8 @@ private final class Bench {
   }
 
   func reload(_ text: String) throws {
-    try work.reload(Bench.plan(text), read: PipelineWorker.assignments(keptIn: spool.settings.directory), now: Bench.moment(clock))
+    let read = PipelineWorker.assignments(keptIn: spool.settings.directory)
+    try work.reload(Bench.plan(text), read: read, now: Bench.moment(clock))
   }
 
   /// The daemon dies and starts again.

@@ -22,7 +22,8 @@ private func faults(_ text: String) -> [String] {
 }
 
 private func faults(expectation: String) -> [String] {
-  faults("""
+  faults(
+    """
     {"name":"c","version":"1.0.0","schema":{},"expectations":[
     \(expectation)]}
     """)
@@ -141,7 +142,9 @@ struct ContractFileTests {
         "1:47: /compatibility: 'backwards' is not known here, expected one of backward, forward, full, none; "
           + "did you mean 'backward'?"
       ),
-      (#"{"name":"c","version":"1.0.0","schema":true}"#, "1:40: /schema: a schema must be an object, not true or false"),
+      (
+        #"{"name":"c","version":"1.0.0","schema":true}"#, "1:40: /schema: a schema must be an object, not true or false"
+      ),
       (
         "{\"name\":\"c\",\"version\":\"1.0.0\",\"schema\":{\"properties\":{\n\"a/b\":{\"type\":\"strin\"}}}}",
         "2:15: /schema/properties/a~1b/type: "
