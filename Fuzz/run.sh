@@ -129,6 +129,12 @@ seeds_Transcoding() {
   echo 'K\xe9t\xe9'
 }
 
+seeds_Contract() {
+  echo '{"name":"a","version":"1.0.0","schema":{"type":"object","properties":{"v":{"type":["number","null"],"minimum":-1e3}},"required":["v"],"$defs":{"x":{"$anchor":"y","pattern":"^a+$"}},"anyOf":[{"$ref":"#y"},{"not":{}}]},"expectations":[]}'
+  echo '{"name":"a","version":"0.1.2","compatibility":"full","check_formats":true,"owner":"x","schema":{"format":"date"},"expectations":[{"field":"a[0].b","range":{"min":-1,"max":2e3},"action":"tag"},{"field":"v","increasing":"strictly"},{"field":"v","stuck":{"readings":3,"for":"1h30m"}},{"field":"v","slope":{"max":1,"per":"1 min"}},{"field":"v","null_share":{"max":0.5,"readings":9}},{"fresh":{"within":"5 s"},"action":"count"}]}'
+  echo '{"name":"a","version":"1.0.0","schema":{"prefixItems":[true,{"const":{"a":[1]}}],"unevaluatedItems":false,"contains":{"enum":[1,"b"]},"dependentSchemas":{"a":{"$dynamicRef":"#z"}},"$dynamicAnchor":"z","if":{"multipleOf":0.1},"then":{"uniqueItems":true}}}'
+}
+
 for name in Telemetry Compression Pipeline; do module "$name"; done
 # Of these the configuration's reader needs the settings only.
 for part in Ingest/Source Spool/Spool Delivery/Uplink; do
@@ -145,6 +151,7 @@ fuzzer JSON          "Pipeline Compression Telemetry" "$vectors/json/test_parsin
 fuzzer Reading       "Pipeline Compression Telemetry" -
 fuzzer Transcoding   "Pipeline Compression Telemetry" -
 fuzzer EventTime     "Pipeline Compression Telemetry" -
+fuzzer Contract      "Pipeline Compression Telemetry" -
 fuzzer TopicFilter   "Telemetry"                      -
 fuzzer Compression   "Compression"                    -
 fuzzer BatchIdentity "Telemetry"                      -

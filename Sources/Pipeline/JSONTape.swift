@@ -50,7 +50,8 @@ package struct JSONError: Error, Sendable, Hashable, CustomStringConvertible {
     self.position = position
   }
 
-  private var reason: String {
+  /// What is wrong. Holds nothing of the text.
+  var reason: String {
     switch kind {
     case .empty: "there is no value"
     case .byteOrderMark: "a byte order mark is not allowed before JSON"

@@ -40,7 +40,7 @@ struct RunCommand: AsyncParsableCommand {
     // More arenas than cores only spread the same memory thinner over a small box.
     mallopt(M_ARENA_MAX, 2)
     let kept = LastGoodConfiguration(stateDirectory: state)
-    let boot: LastGoodConfiguration.Boot
+    var boot: LastGoodConfiguration.Boot
     do {
       boot = try kept.load(path: config)
     } catch {
@@ -67,6 +67,7 @@ struct RunCommand: AsyncParsableCommand {
         daemon.spool.examine(error, wall: SystemClock.wall())
         return await ProcessRestart.now(after: daemon.started, unless: signals, logger)
       }
+      boot.configuration = boot.configuration.withoutAttached
       await Supervision(daemon: daemon, kept: kept, path: config, logger: logger).run(boot, signals)
     } catch {
       Output.complain("forebay: \(error)")
@@ -147,6 +148,7 @@ struct Supervision: Sendable {
   private func keep(_ configuration: Configuration) {
     do {
       try kept.keep(configuration, in: daemon.spoolDirectory)
+      try daemon.pruneAttachments()
     } catch {
       logger.error("the configuration could not be kept", metadata: ["error": "\(error)"])
     }

@@ -13,6 +13,7 @@ struct ConfigurationDecoder {
   let origin: Configuration.Origin
   let files: ConfigurationFiles
   let diagnostics: DiagnosticCollector
+  let attachments: AttachmentCollector
 
   /// Something read, with the value that it was read from, for the checks that come later.
   struct Placed<Settings> {
@@ -25,7 +26,8 @@ struct ConfigurationDecoder {
   func decode(_ root: YAMLNode) -> Configuration? {
     let value = ConfigurationValue(
       node: root, keyPlace: root.start, path: "",
-      context: .init(diagnostics: diagnostics, folder: origin.folder, files: files))
+      context: .init(
+        diagnostics: diagnostics, folder: origin.folder, files: files, attachments: attachments))
     guard let top = value.section() else { return nil }
     let gateway = top.required("gateway").flatMap(gateway)
     let sourceValues = top.required("sources").map { $0.named() } ?? []
@@ -33,9 +35,11 @@ struct ConfigurationDecoder {
     var (spool, group) = spool(top.optional("spool"))
     let pipelineValues = top.required("pipelines").map { $0.named() } ?? []
     let uplinkValues = top.required("uplinks").map { $0.named() } ?? []
+    let contracts = top.optional("contracts")?.location()
     let pipelines = pipelineValues.compactMap {
       pipeline(
-        $0.value, name: $0.name, sources: sourceValues.map(\.name), uplinks: uplinkValues.map(\.name))
+        $0.value, name: $0.name, sources: sourceValues.map(\.name), uplinks: uplinkValues.map(\.name),
+        contracts: contractFolder(contracts))
     }
     let uplinks = uplinkValues.compactMap { uplink($0.value, name: $0.name) }
     let status = status(top.optional("status"), spool: spool, in: value)
@@ -54,7 +58,7 @@ struct ConfigurationDecoder {
     warnOfUnused(sources: sources, pipelines: pipelines, uplinks: uplinks)
     guard let gateway, !diagnostics.hasErrors else { return nil }
     return Configuration(
-      origin: origin, gateway: gateway,
+      origin: origin, attached: [:], gateway: gateway,
       sources: withFilters(sources.map(\.settings), of: pipelines.map(\.settings)),
       group: group, spool: spool, pipelines: pipelines.map(\.settings),
       uplinks: uplinks.map(\.settings), status: status, minimumLogLevel: logLevel, shutdown: shutdown,
@@ -168,7 +172,7 @@ struct ConfigurationDecoder {
   }
 
   private func pipeline(
-    _ value: ConfigurationValue, name: String, sources: [String], uplinks: [String]
+    _ value: ConfigurationValue, name: String, sources: [String], uplinks: [String], contracts: ContractFolder
   ) -> Placed<PipelineSettings>? {
     guard let section = value.section() else { return nil }
     let from = section.required("from")
@@ -183,6 +187,8 @@ struct ConfigurationDecoder {
     pipeline.key = key?.fieldPath()?.description
     if let key, let name = pipeline.key { check(key: name, key, filters: filters) }
     section.set(&pipeline.time, from: "time", eventTime)
+    section.set(&pipeline.contract, from: "contract") { $0.contract(in: contracts) }
+    section.set(&pipeline.drift, from: "drift") { $0.drift() }
     section.set(&pipeline.dedupe, from: "dedupe", dedupe)
     let condition = section.optional("where")
     let select = section.optional("select")

@@ -21,6 +21,7 @@ extension Configuration {
       let from = pipeline.sources.map { " of \(list($0.sorted()))" } ?? ""
       lines.append(
         "pipeline  \(pipeline.name): \(list(pipeline.from.map(\.description)))\(from) -> \(pipeline.to)")
+      if let contract = pipeline.contract { lines.append("          contract \(contract.description)") }
     }
     for uplink in uplinks {
       lines.append("uplink    \(uplink.name): \(uplink.address)")
@@ -65,6 +66,7 @@ extension Configuration {
               json.add("from", raw: CompactJSON.array(pipeline.from.map { CompactJSON.quoted($0.description) }))
               let names = pipeline.sources?.sorted() ?? sources.map(\.name)
               json.add("sources", raw: CompactJSON.array(names.map(CompactJSON.quoted)))
+              if let contract = pipeline.contract { json.add("contract", contract.description) }
               json.add("to", pipeline.to)
             }
           }))

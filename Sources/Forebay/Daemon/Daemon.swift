@@ -43,14 +43,23 @@ final class Daemon: Sendable {
     self.pipelines = pipelines
     self.uplinks = uplinks
     self.configuration = Mutex(configuration)
-    booted = configuration
+    booted = configuration.withoutAttached
     refused = Mutex(alarm)
     self.logger = logger
   }
 
   /// Starts the stages from the far end, so that each finds the next one running.
   func start() async throws {
-    let configuration = configuration.withLock { $0 }
+    let configuration = configuration.withLock { whole in
+      defer { whole = whole.withoutAttached }
+      return whole
+    }
+    do {
+      try AttachmentStore(spool: spoolDirectory).keep(configuration.attached)
+    } catch {
+      // On a full disk, too, what is there is run; these are needed when it is dropped or refused.
+      logger.error("the files beside the configuration could not be kept", metadata: ["error": "\(error)"])
+    }
     try spool.space.update(used: try spool.usedBytes())
     await uplinks.apply(configuration.uplinks)
     try pipelines.start(PipelineWorker.Plan(configuration))
@@ -62,14 +71,25 @@ final class Daemon: Sendable {
   /// old one is sealed under the old one.
   func reload(_ next: Configuration) async throws {
     // First what can fail.
+    try AttachmentStore(spool: spoolDirectory).keep(next.attached)
     try await pipelines.reload(PipelineWorker.Plan(next))
     await uplinks.apply(next.uplinks)
     intake.reload(sources: next.sources)
-    configuration.withLock { $0 = next }
+    configuration.withLock { $0 = next.withoutAttached }
     refused.withLock { $0 = nil }
     for key in next.keysThatNeedARestart(since: booted) {
       logger.warning("this change takes effect at the next start", metadata: ["key": "\(key)"])
     }
+  }
+
+  /// Deletes the files that no configuration needs any more: neither the one that is kept for the next boot nor one
+  /// under which a pipeline drains.
+  func pruneAttachments() throws {
+    let kept = LastGoodConfiguration.copy(in: spoolDirectory, files: .system)
+    let draining = try spool.state.configurations().map(Configuration.Origin.init(kept:))
+    let origins = [kept, configuration.withLock { $0.origin }] + draining
+    AttachmentStore(spool: spoolDirectory).prune(
+      keeping: Set(origins.flatMap { $0?.attachments ?? [] }.map(\.digest)))
   }
 
   /// The edited configuration was refused, for this reason; the old one goes on.
@@ -103,6 +123,13 @@ final class Daemon: Sendable {
 }
 
 extension Configuration {
+  /// Without the bytes of its attachments, which are kept on disk: tables can be large.
+  var withoutAttached: Configuration {
+    var copy = self
+    copy.attached = [:]
+    return copy
+  }
+
   /// What a reload cannot change.
   func keysThatNeedARestart(since before: Configuration) -> [String] {
     var keys: [String] = []

@@ -11,10 +11,12 @@ struct ConfigurationDocumentsTests {
     read: { path, _ in
       let text =
         path.hasSuffix(".pem")
-        ? "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n" : "secret"
+        ? "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n"
+        : path.hasSuffix("climate@1.2.0.json") ? #"{"name":"climate","version":"1.2.0","schema":{}}"# : "secret"
       return .success(.init(bytes: Array(text.utf8), isWorldReadable: false))
     },
-    kind: { $0.hasSuffix(".sock") ? .socket : .directory }, obstacle: { _ in nil }, resolved: { $0 },
+    names: { _ in .success(["climate@1.2.0.json"]) }, kind: { $0.hasSuffix(".sock") ? .socket : .directory },
+    obstacle: { _ in nil }, resolved: { $0 },
     volume: { _ in nil },
     credentialsDirectory: "/run/credentials/forebay.service")
 
@@ -132,7 +134,7 @@ struct ConfigurationDocumentsTests {
       gateway: { "?": 1 }
       sources: { floor: { "?": 1, mqtt: { "?": 1 } } }
       spool: { "?": 1, group: { "?": 1 } }
-      pipelines: { climate: { "?": 1, decode: { "?": 1, format: csv }, time: { "?": 1 }, dedupe: { "?": 1 }, batch: { "?": 1 } } }
+      pipelines: { climate: { "?": 1, decode: { "?": 1, format: csv }, time: { "?": 1 }, dedupe: { "?": 1 }, drift: { "?": 1 }, batch: { "?": 1 } } }
       uplinks: { a: { "?": 1, http: { "?": 1 }, file: { "?": 1 }, retry: { "?": 1 }, breaker: { "?": 1 } } }
       status: { "?": 1 }
       log: { "?": 1 }
@@ -146,7 +148,7 @@ struct ConfigurationDocumentsTests {
         guard let hint = diagnostic.hint, hint.hasPrefix("there are: ") else { return nil }
         return String(hint.dropFirst("there are: ".count))
       }
-      #expect(lists.count == 19)
+      #expect(lists.count == 20)
       for key in lists.flatMap({ $0.split(separator: ", ") }) {
         let isDocumented =
           page.contains("`\(key)`") || page.contains(".\(key)`") || page.contains("## \(key)")
