@@ -298,7 +298,7 @@ extension RealIO {
         #expect(FileIndex(flipped) == nil)
       }
 
-      let head = FileJournal.Head(key: key, compression: .zstd, wall: 5)
+      let head = FileJournal.Head(key: key, encoding: .columns, compression: .zstd, wall: 5)
       let entries = (1...3).map {
         FileJournal.Entry(end: $0 * 10, sequence: Int64($0), whole: whole, lines: RangeSet(0..<$0))
       }
