@@ -106,7 +106,7 @@ extension StateStore {
       let rejection = Rejection(
         stage: .upstream, rule: rule, reason: "\(batch.identity): \(reason)",
         origin: Origin(source: "", topic: ""), log: batch.log, offset: batch.firstOffset,
-        received: batch.sealed, payload: try OutboxRow.lines(of: batch, path: path))
+        received: batch.sealed, payload: try OutboxRow.plainBody(of: batch, path: path))
       try connection.run("DELETE FROM outbox WHERE id = ?", .integer(id))
       try DeadLetterRow.insert(rejection, pipeline: pipeline, into: connection)
       try connection.run(
@@ -187,8 +187,8 @@ enum OutboxRow {
       id: row.integer(0), position: row.integer(1), line: row.integer(2), batch: batch)
   }
 
-  /// The lines of a batch.
-  static func lines(of batch: Batch, path: String) throws(SpoolError) -> [UInt8] {
+  /// The lines of a batch, whatever they are encoded as.
+  static func plainBody(of batch: Batch, path: String) throws(SpoolError) -> [UInt8] {
     do {
       let bound = batch.encoding == .columns ? Columns.maximumLength(ofLines: batch.length) : batch.length
       let plain =

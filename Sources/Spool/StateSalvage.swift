@@ -65,7 +65,7 @@ struct StateSalvage {
 
   /// Whether the body is the one that was sealed.
   fileprivate static func isSound(_ batch: Batch, in source: Connection) -> Bool {
-    guard let body = try? OutboxRow.lines(of: batch, path: source.path), body.count == batch.length
+    guard let body = try? OutboxRow.plainBody(of: batch, path: source.path), body.count == batch.length
     else { return false }
     return batch.digest
       == Batch.digest(identity: batch.identity, previous: batch.previous, count: batch.count, body: body)

@@ -19,8 +19,9 @@ extension Configuration {
     )
     for pipeline in pipelines {
       let from = pipeline.sources.map { " of \(list($0.sorted()))" } ?? ""
+      let form = pipeline.batch.encoding == .ndjson ? "" : " as \(pipeline.batch.encoding.rawValue)"
       lines.append(
-        "pipeline  \(pipeline.name): \(list(pipeline.from.map(\.description)))\(from) -> \(pipeline.to)")
+        "pipeline  \(pipeline.name): \(list(pipeline.from.map(\.description)))\(from) -> \(pipeline.to)\(form)")
     }
     for uplink in uplinks {
       lines.append("uplink    \(uplink.name): \(uplink.address)")
@@ -66,6 +67,7 @@ extension Configuration {
               let names = pipeline.sources?.sorted() ?? sources.map(\.name)
               json.add("sources", raw: CompactJSON.array(names.map(CompactJSON.quoted)))
               json.add("to", pipeline.to)
+              if pipeline.batch.encoding != .ndjson { json.add("encoding", pipeline.batch.encoding.rawValue) }
             }
           }))
       json.add(
