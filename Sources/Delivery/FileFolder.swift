@@ -109,7 +109,8 @@ struct FileFolder {
     _ batch: Batch, lines: RangeSet<Int>, body: [UInt8], wall: Int64
   ) throws(DiskError) {
     let key = TakenBatches.Key(gateway: batch.identity.gateway, epoch: batch.identity.epoch)
-    if let head = open?.head, head.key != key || head.encoding != batch.encoding || head.compression != batch.compression
+    if let head = open?.head,
+      head.key != key || head.encoding != batch.encoding || head.compression != batch.compression
     {
       try finish()
     }

@@ -139,7 +139,8 @@ extension RealIO {
     }
 
     @Test(
-      "takes each line once when parts and wholes of a batch are mixed", arguments: Kind.allCases, BatchEncoding.allCases)
+      "takes each line once when parts and wholes of a batch are mixed",
+      arguments: Kind.allCases, BatchEncoding.allCases)
     func partsAndWholes(_ kind: Kind, _ encoding: BatchEncoding) async throws {
       let backend = try kind.make()
       let wholes = Sample.chain(4, count: 7, encoding: encoding)

@@ -31,7 +31,8 @@ struct ConfigurationCommandTests {
 
   @Test("The summary says which pipeline sends columns")
   func columns() throws {
-    let outcome = outcome(Sample.replacing("key: device", "key: device\n    batch: { encoding: columns, compression: zstd }"))
+    let batch = "batch: { encoding: columns, compression: zstd }"
+    let outcome = outcome(Sample.replacing("key: device", "key: device\n    " + batch))
     let configuration = try #require(outcome.configuration, "\(outcome.report)")
     #expect(configuration.pipelines[0].batch.encoding == .columns)
     #expect(configuration.summary.contains("climate -> central as columns\n"))
