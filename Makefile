@@ -94,7 +94,7 @@ format: ## Format the sources in place
 
 .PHONY: bench
 bench: DEBIAN_PACKAGES += valgrind
-bench: deps ## Measure against references of the same run (12 minutes); exit status 1 when a bar is missed
+bench: deps ## Measure against references of the same run (15 minutes); exit status 1 when a bar is missed
 	./Benchmarks/run
 
 .PHONY: bench-record

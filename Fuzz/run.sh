@@ -89,6 +89,11 @@ seeds_Compression() {
   echo '\x28\xb5\x2f\xfd\x20\x17\x65\x00\x00\x30\x68\x65\x6c\x6c\x6f\x20\x01\x00\x96\xe8\x16'
   echo '\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00'
 }
+seeds_Columns() {
+  echo '{"rows":3,"order":[0,1,0],"tables":[{"k":["a","b"],"d":{"t":[1.50,-2e3]}},[{"x":1,"x":[]}]]}\n'
+  echo '{"rows":2,"tables":[{"k":["\\\\u00e9","\\\\"]}"],"e":[{},[{"a":[]}]]}]}\n'
+  echo '{"k":"a","d":{"t":1.50}}\n{"x":1,"x":[]}\n{"k":"b","d":{"t":-2e3}}\n7\n'
+}
 seeds_BatchIdentity() {
   echo 'gw-042/climate/0123456789abcdef/17'
   echo 'gw-042/climate/0123456789abcdef/17.2/3'
@@ -154,6 +159,7 @@ fuzzer EventTime     "Pipeline Compression Telemetry" -
 fuzzer Contract      "Pipeline Compression Telemetry" -
 fuzzer TopicFilter   "Telemetry"                      -
 fuzzer Compression   "Compression"                    -
+fuzzer Columns       "Compression"                    -
 fuzzer BatchIdentity "Telemetry"                      -
 fuzzer PacketScan    ""                               - Sources/Ingest/PacketScan.swift
 fuzzer PublishLine   ""                               - Sources/Ingest/PublishLine.swift

@@ -380,6 +380,15 @@ package struct PipelineCore: Sendable {
     return (clock?.rows.isEmpty == false ? [clock].compactMap { $0 } : []) + stages.changes()
   }
 
+  /// Lines as they are to be sent. Lines of which one is no JSON value (it was requeued from dead letters that
+  /// somebody else wrote) cannot be columns and stay what they are.
+  private func encode(_ lines: [UInt8]) -> (text: [UInt8], encoding: BatchEncoding) {
+    switch settings.batch.encoding {
+    case .ndjson: (lines, .ndjson)
+    case .columns: Columns.encode(lines).map { ($0, .columns) } ?? (lines, .ndjson)
+    }
+  }
+
   /// Gives the closed batches their identities, digests and compressed bodies.
   private func seal(_ state: inout PipelineState) throws(CompressionError) -> [Batch] {
     guard !closed.isEmpty else { return [] }
@@ -392,11 +401,12 @@ package struct PipelineCore: Sendable {
         sequence: state.nextSequence)
       let digest = Batch.digest(
         identity: identity, previous: state.previousDigest, count: batch.count, body: batch.body)
+      let (text, encoding) = encode(batch.body)
       batches.append(
         Batch(
           identity: identity, version: version, log: batch.log, firstOffset: batch.first,
-          lastOffset: batch.last, count: batch.count, encoding: settings.batch.encoding,
-          compression: settings.batch.compression, body: try compressor.compress(batch.body),
+          lastOffset: batch.last, count: batch.count, encoding: encoding,
+          compression: settings.batch.compression, body: try compressor.compress(text),
           length: batch.body.count, digest: digest, previous: state.previousDigest,
           possibleDuplicate: state.possibleDuplicateUntil.map { batch.first < $0 } ?? false,
           sealed: batch.sealed))

@@ -87,7 +87,7 @@ extension StateStore {
     }
   }
 
-  /// Moves a batch of one reading to the dead letters, where the reading stands as it was encoded.
+  /// Moves a batch of one reading to the dead letters, where the reading stands as its line.
   package func setAside(_ id: Int64, rule: String, reason: String) throws(SpoolError) {
     try write { connection throws(SpoolError) in
       let row = try connection.statement(
@@ -187,12 +187,19 @@ enum OutboxRow {
       id: row.integer(0), position: row.integer(1), line: row.integer(2), batch: batch)
   }
 
+  /// The lines of a batch, whatever they are encoded as.
   static func plainBody(of batch: Batch, path: String) throws(SpoolError) -> [UInt8] {
     do {
-      switch batch.compression {
-      case .none: return batch.body
-      case .gzip: return try Gzip.decompress(batch.body, maximumOutput: batch.length)
-      case .zstd: return try Zstd.decompress(batch.body, maximumOutput: batch.length)
+      let bound = batch.encoding == .columns ? Columns.maximumLength(ofLines: batch.length) : batch.length
+      let plain =
+        switch batch.compression {
+        case .none: batch.body
+        case .gzip: try Gzip.decompress(batch.body, maximumOutput: bound)
+        case .zstd: try Zstd.decompress(batch.body, maximumOutput: bound)
+        }
+      return switch batch.encoding {
+      case .ndjson: plain
+      case .columns: try Columns.decode(plain, maximumOutput: batch.length).lines
       }
     } catch {
       throw SpoolError(

@@ -1,3 +1,4 @@
+import Compression
 import Telemetry
 import Testing
 
@@ -39,6 +40,24 @@ struct StateStoreTests {
       try spool.state.seal(Fixture.seal(&again, readings: 0..<6), pipeline: "climate")
     }
     #expect(try spool.audit().entries.first?.ledger.decoded == 4)
+  }
+
+  @Test("sets a reading that was to be sent as columns aside as its line")
+  func columnsAside() throws {
+    let spool = try folder.open()
+    var state = try spool.register(folder)
+    try spool.log.append(Fixture.group(0..<1))
+    var seal = Fixture.seal(&state, readings: 0..<1)
+    let line = seal.batches[0].body
+    seal.batches[0].encoding = .columns
+    seal.batches[0].compression = .zstd
+    seal.batches[0].body = try Zstd.compress(try #require(Columns.encode(line)))
+    try spool.state.seal(seal, pipeline: "climate")
+    let item = try #require(try spool.state.outbox(pipelines: ["climate"], after: nil, limit: 1).first)
+    #expect(item.batch == seal.batches[0])
+    try spool.state.setAside(item.id, rule: "upstream.422", reason: "422: no such device")
+    #expect(try spool.state.deadLetters(DeadLetterFilter(), limit: 5).map(\.letter.rejection.payload) == [line])
+    #expect(try spool.audit().balances)
   }
 
   @Test("books deliveries, refusals, requeues and discards so that the three equations hold throughout")

@@ -19,8 +19,9 @@ extension Configuration {
     )
     for pipeline in pipelines {
       let from = pipeline.sources.map { " of \(list($0.sorted()))" } ?? ""
+      let form = pipeline.batch.encoding == .ndjson ? "" : " as \(pipeline.batch.encoding.rawValue)"
       lines.append(
-        "pipeline  \(pipeline.name): \(list(pipeline.from.map(\.description)))\(from) -> \(pipeline.to)")
+        "pipeline  \(pipeline.name): \(list(pipeline.from.map(\.description)))\(from) -> \(pipeline.to)\(form)")
       if let contract = pipeline.contract { lines.append("          contract \(contract.description)") }
     }
     for uplink in uplinks {
@@ -68,6 +69,7 @@ extension Configuration {
               json.add("sources", raw: CompactJSON.array(names.map(CompactJSON.quoted)))
               if let contract = pipeline.contract { json.add("contract", contract.description) }
               json.add("to", pipeline.to)
+              if pipeline.batch.encoding != .ndjson { json.add("encoding", pipeline.batch.encoding.rawValue) }
             }
           }))
       json.add(
