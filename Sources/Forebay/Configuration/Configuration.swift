@@ -2,6 +2,7 @@ internal import Delivery
 internal import Ingest
 internal import Pipeline
 internal import Spool
+internal import Telemetry
 
 /// Everything that a configuration file says, checked, with the defaults filled in: the settings of
 /// every part of the daemon.
@@ -54,6 +55,8 @@ struct Configuration: Sendable {
   var spool: SpoolSettings
   /// In the file's order.
   var pipelines: [PipelineSettings]
+  /// Of pipelines that say nothing of their own, and of those that are no longer configured.
+  var deadLetters: DeadLetterBounds
   /// In the file's order.
   var uplinks: [UplinkSettings]
   var status: Status

@@ -132,8 +132,9 @@ struct ConfigurationDocumentsTests {
       gateway: { "?": 1 }
       sources: { floor: { "?": 1, mqtt: { "?": 1 } } }
       spool: { "?": 1, group: { "?": 1 } }
-      pipelines: { climate: { "?": 1, decode: { "?": 1, format: csv }, time: { "?": 1 }, dedupe: { "?": 1 }, batch: { "?": 1 } } }
+      pipelines: { climate: { "?": 1, decode: { "?": 1, format: csv }, time: { "?": 1 }, dedupe: { "?": 1 }, batch: { "?": 1 }, dead_letters: { "?": 1 } } }
       uplinks: { a: { "?": 1, http: { "?": 1 }, file: { "?": 1 }, retry: { "?": 1 }, breaker: { "?": 1 } } }
+      dead_letters: { "?": 1 }
       status: { "?": 1 }
       log: { "?": 1 }
       shutdown: { "?": 1 }
@@ -146,7 +147,7 @@ struct ConfigurationDocumentsTests {
         guard let hint = diagnostic.hint, hint.hasPrefix("there are: ") else { return nil }
         return String(hint.dropFirst("there are: ".count))
       }
-      #expect(lists.count == 19)
+      #expect(lists.count == 21)
       for key in lists.flatMap({ $0.split(separator: ", ") }) {
         let isDocumented =
           page.contains("`\(key)`") || page.contains(".\(key)`") || page.contains("## \(key)")
