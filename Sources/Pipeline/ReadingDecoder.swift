@@ -97,7 +97,8 @@ struct ReadingDecoder: Sendable {
   mutating func keepOnly(reading number: Int) throws(Refusal) {
     guard items.indices.contains(number) else {
       throw Refusal(
-        .readingMissing, "it was reading \(number) of its message, counted from 0, in which today's decoder finds \(items.count)")
+        .readingMissing,
+        "it was reading \(number) of its message, counted from 0, in which today's decoder finds \(items.count)")
     }
     items = [items[number]]
   }

@@ -120,12 +120,13 @@ package final class LogReader {
     switch try next(from: offset) {
     case .block(let block):
       let index = offset - block.first
-      guard (0..<Int64(block.group.count)).contains(index) else { return .gone(reason: "no message has offset \(offset)") }
+      guard (0..<Int64(block.group.count)).contains(index) else { break }
       return .message(block.group[Int(index)])
     case .unreadable(_, _, let reason):
       return .gone(reason: "the message at offset \(offset) cannot be read from the log any more: \(reason)")
-    case .uninteresting, nil: return .gone(reason: "the log has no offset \(offset)")
+    case .uninteresting, nil: break
     }
+    return .gone(reason: "the log has no offset \(offset)")
   }
 
   /// A block that cannot be used ends where the next begins, whatever it says itself: offsets are dense.

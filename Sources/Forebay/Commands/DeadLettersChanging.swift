@@ -122,10 +122,10 @@ extension DeadLettersCommand {
         print("\(letters) \(are) to be run again" + (outcome.letters > 0 ? ", at most \(rate.description)" : ""))
       }
       if outcome.overBudget > 0, let budget {
-        let (letters, stay) = (Output.count(outcome.overBudget, "dead letter"), outcome.overBudget == 1 ? "stays" : "stay")
+        let letters = Output.count(outcome.overBudget, "dead letter")
         Output.complain(
-          "forebay dead-letters: \(letters) (\(Output.bytes(outcome.overBudgetBytes))) \(stay): over the budget of "
-            + Output.bytes(budget.bytes))
+          "forebay dead-letters: \(letters) (\(Output.bytes(outcome.overBudgetBytes))) "
+            + "\(outcome.overBudget == 1 ? "stays" : "stay"): over the budget of \(Output.bytes(budget.bytes))")
       }
       for (name, number) in outcome.orphans.sorted(by: { $0.key < $1.key }) {
         Output.complain(

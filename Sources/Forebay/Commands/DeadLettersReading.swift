@@ -157,7 +157,8 @@ extension DeadLettersCommand {
       if raw {
         if rejection.isWithheld {
           Output.complain(
-            "forebay dead-letters: the payload of dead letter \(stored.letter.id) is withheld: the pipeline masks fields")
+            "forebay dead-letters: the payload of dead letter \(stored.letter.id) is withheld: the pipeline masks fields"
+          )
         } else {
           StandardStream.output.write(rejection.payload)
         }

@@ -103,7 +103,8 @@ extension Daemon {
       raise(
         "dead-letters",
         "\(Output.count(expired.count, "dead letter")) of pipeline \(pipeline) went before their time "
-          + "(\(DeadLetterKeeping.text(expired.rules))): there are more than dead_letters.max allows; look at 'forebay dead-letters counts'")
+          + "(\(DeadLetterKeeping.text(expired.rules))): there are more than dead_letters.max allows; look at 'forebay dead-letters counts'"
+      )
     }
     for book in stranded {
       raise(

@@ -86,7 +86,8 @@ struct PipelineRunner {
     guard let seal = try core.nextSeal() else { return false }
     try spool.state.seal(seal, pipeline: name, now: now)
     core.sealed(seal)
-    spool.space.add(seal.batches.reduce(0) { $0 + $1.body.count })
+    spool.space.add(
+      seal.rejections.reduce(seal.batches.reduce(0) { $0 + $1.body.count }) { $0 + $1.payload.count })
     batchesSealed += seal.batches.count
     return true
   }

@@ -45,8 +45,10 @@ struct ConfigurationDocumentsTests {
     var full = ""
     for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
       let bare = line.drop { $0 == " " }
-      let isKey = ["# max", "# min_free", "# keep", "# linger", "# retained", "# batch", "# log:", "# shutdown"]
-        .contains { bare.hasPrefix($0) }
+      let isKey = [
+        "# max", "# min_free", "# keep", "# linger", "# retained", "# batch", "# dead_letters:", "# log:", "# shutdown",
+      ]
+      .contains { bare.hasPrefix($0) }
       full += isKey ? line.replacing("# ", with: "", maxReplacements: 1) : line
       full += "\n"
     }
@@ -56,6 +58,7 @@ struct ConfigurationDocumentsTests {
     #expect(spelled.group == plain.group)
     #expect(spelled.spool == plain.spool)
     #expect(spelled.pipelines == plain.pipelines)
+    #expect(spelled.deadLetters == plain.deadLetters)
     #expect(spelled.uplinks == plain.uplinks)
     #expect(spelled.logLevel == plain.logLevel)
     #expect(spelled.shutdown == plain.shutdown)
