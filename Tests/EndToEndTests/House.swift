@@ -189,6 +189,7 @@ final class House {
       var outboxReadings: Int
       var delivered: Int
       var deadLetters: Int
+      var deadLettersExpired: Int
       var decoded: Int
     }
     struct Uplink: Decodable {
