@@ -93,6 +93,16 @@ struct ReadingDecoder: Sendable {
           offset: offset), index: data))
   }
 
+  /// Drops all readings but one, by its number from 0.
+  mutating func keepOnly(reading number: Int) throws(Refusal) {
+    guard items.indices.contains(number) else {
+      throw Refusal(
+        .readingMissing,
+        "it was reading \(number) of its message, counted from 0, in which today's decoder finds \(items.count)")
+    }
+    items = [items[number]]
+  }
+
   /// What the items' ranges and the tape point into; nil: the payload.
   var text: [UInt8]? { isOwnText ? transcoded : nil }
 

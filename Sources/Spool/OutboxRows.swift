@@ -88,7 +88,9 @@ extension StateStore {
   }
 
   /// Moves a batch of one reading to the dead letters, where the reading stands as its line.
-  package func setAside(_ id: Int64, rule: String, reason: String) throws(SpoolError) {
+  package func setAside(
+    _ id: Int64, rule: String, reason: String, now: Moment? = nil
+  ) throws(SpoolError) {
     try write { connection throws(SpoolError) in
       let row = try connection.statement(
         "SELECT \(OutboxRow.columns), pipeline FROM outbox WHERE id = ?")
@@ -108,7 +110,7 @@ extension StateStore {
         origin: Origin(source: "", topic: ""), log: batch.log, offset: batch.firstOffset,
         received: batch.sealed, payload: try OutboxRow.plainBody(of: batch, path: path))
       try connection.run("DELETE FROM outbox WHERE id = ?", .integer(id))
-      try DeadLetterRow.insert(rejection, pipeline: pipeline, into: connection)
+      try DeadLetterRow.insert(rejection, pipeline: pipeline, since: now?.worthyWall, into: connection)
       try connection.run(
         "UPDATE pipeline SET dead_lettered = dead_lettered + 1 WHERE name = ?", .text(pipeline))
     }

@@ -242,7 +242,8 @@ extension StateStore {
   }
 
   /// Commits a seal. On return it is fsynced.
-  package func seal(_ seal: Seal, pipeline: String) throws(SpoolError) {
+  /// - Parameter now: when its dead letters are set aside.
+  package func seal(_ seal: Seal, pipeline: String, now: Moment? = nil) throws(SpoolError) {
     try write { connection throws(SpoolError) in
       guard var row = try PipelineRow.find(pipeline, in: connection) else {
         throw SpoolError(
@@ -255,7 +256,7 @@ extension StateStore {
       try row.save(in: connection)
       for batch in seal.batches { try OutboxRow.append(batch, pipeline: pipeline, to: connection) }
       for rejection in seal.rejections {
-        try DeadLetterRow.insert(rejection, pipeline: pipeline, into: connection)
+        try DeadLetterRow.insert(rejection, pipeline: pipeline, since: now?.worthyWall, into: connection)
       }
       for id in seal.resolvedDeadLetters {
         try connection.run("DELETE FROM dead_letter WHERE id = ?", .integer(id))

@@ -202,7 +202,7 @@ private struct Pick {
       // What is read again is refused again. Where nobody knows, twice is better than never.
       guard pick.isReadAgain(letter.pipeline, rejection.log, rejection.offset) != true else { return 0 }
       let kept = try pick.keep { target throws(SpoolError) in
-        try DeadLetterRow.insert(rejection, pipeline: letter.pipeline, into: target)
+        try DeadLetterRow.insert(rejection, pipeline: letter.pipeline, since: letter.since, into: target)
       }
       guard kept else { return 0 }
       pick.letters += 1

@@ -191,6 +191,7 @@ final class House {
       var outboxReadings: Int
       var delivered: Int
       var deadLetters: Int
+      var deadLettersExpired: Int
       var decoded: Int
     }
     struct Uplink: Decodable {

@@ -113,9 +113,11 @@ struct StateStoreTests {
     #expect(aside.map(\.letter.rejection.payload) == [Array("{\"n\":0}\n".utf8)])
     #expect(aside.first?.letter.rejection.reason.contains(items[0].batch.identity.description) == true)
 
-    #expect(try spool.state.requeueDeadLetters(DeadLetterFilter(stage: .decode)) == 2)
+    let request = try spool.state.requeueDeadLetters(DeadLetterFilter(stage: .decode), interval: 1)
+    #expect(request.letters == 2)
     #expect(try spool.state.discardDeadLetters(DeadLetterFilter()) == 1)
-    let letters = try spool.state.requestedDeadLetters(pipeline: "climate", after: 0, limit: 10, bytes: 1 << 20)
+    let letters = try spool.state.requestedDeadLetters(
+      pipeline: "climate", request: try #require(request.request), after: 0, limit: 10, bytes: 1 << 20)
     #expect(letters.map(\.rejection.payload) == Array(repeating: Array("{oops".utf8), count: 2))
     var refusal = letters[0].rejection
     refusal.reason = "still no JSON"
@@ -213,7 +215,7 @@ struct StateStoreTests {
     try spool.state.seal(
       Seal(rejections: [Fixture.rejection(state, offset: 0)], counters: .init { $0.rejected = 1 }, state: state),
       pipeline: "climate")
-    #expect(try spool.state.requeueDeadLetters(DeadLetterFilter()) == 1)
+    #expect(try spool.state.requeueDeadLetters(DeadLetterFilter(), interval: 1).letters == 1)
     #expect(try spool.state.discardDeadLetters(DeadLetterFilter()) == 0)
     _ = try spool.register(folder, [])
     try spool.state.retire("climate", unread: 0, wall: 1)

@@ -36,10 +36,11 @@ struct ConfigurationDecoder {
     let pipelineValues = top.required("pipelines").map { $0.named() } ?? []
     let uplinkValues = top.required("uplinks").map { $0.named() } ?? []
     let contracts = top.optional("contracts")?.location()
+    let bounds = deadLetterBounds(top.optional("dead_letters"), spool: spool, pipelines: pipelineValues.count)
     let pipelines = pipelineValues.compactMap {
       pipeline(
         $0.value, name: $0.name, sources: sourceValues.map(\.name), uplinks: uplinkValues.map(\.name),
-        contracts: contractFolder(contracts))
+        contracts: contractFolder(contracts), deadLetters: bounds)
     }
     let uplinks = uplinkValues.compactMap { uplink($0.value, name: $0.name) }
     let status = status(top.optional("status"), spool: spool, in: value)
@@ -54,13 +55,14 @@ struct ConfigurationDecoder {
     check(group, sources: sources, in: value)
     check(uplinks: uplinks, spool: spool)
     check(spool, in: value)
+    checkDeadLetters(of: pipelines, spool: spool, in: value)
     check(status, spool: spool, in: value)
     warnOfUnused(sources: sources, pipelines: pipelines, uplinks: uplinks)
     guard let gateway, !diagnostics.hasErrors else { return nil }
     return Configuration(
       origin: origin, attached: [:], gateway: gateway,
       sources: withFilters(sources.map(\.settings), of: pipelines.map(\.settings)),
-      group: group, spool: spool, pipelines: pipelines.map(\.settings),
+      group: group, spool: spool, pipelines: pipelines.map(\.settings), deadLetters: bounds,
       uplinks: uplinks.map(\.settings), status: status, minimumLogLevel: logLevel, shutdown: shutdown,
       warnings: [])
   }
@@ -172,7 +174,8 @@ struct ConfigurationDecoder {
   }
 
   private func pipeline(
-    _ value: ConfigurationValue, name: String, sources: [String], uplinks: [String], contracts: ContractFolder
+    _ value: ConfigurationValue, name: String, sources: [String], uplinks: [String], contracts: ContractFolder,
+    deadLetters: DeadLetterBounds
   ) -> Placed<PipelineSettings>? {
     guard let section = value.section() else { return nil }
     let from = section.required("from")
@@ -196,6 +199,7 @@ struct ConfigurationDecoder {
     pipeline.select = select?.items().compactMap { $0.text(expected: "a field, or an expression AS a name") } ?? []
     check(expressions: pipeline, where: condition, select: select)
     section.set(&pipeline.batch, from: "batch", batching)
+    pipeline.deadLetters = section.optional("dead_letters").map { bounds($0, from: deadLetters) } ?? deadLetters
     _ = section.optional("when_full")?.choice(WhenFull.self)
     let to = section.required("to")?.reference(to: "an uplink", among: uplinks)
     pipeline.to = to ?? pipeline.to

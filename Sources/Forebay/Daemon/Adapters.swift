@@ -107,6 +107,6 @@ struct SpooledOutbox: Outbox {
   }
 
   func setAside(_ id: Int64, rule: String, reason: String) throws {
-    try spool.examined { try spool.state.setAside(id, rule: rule, reason: reason) }
+    try spool.examined { try spool.state.setAside(id, rule: rule, reason: reason, now: SystemClock.source()) }
   }
 }

@@ -47,8 +47,10 @@ struct ConfigurationDocumentsTests {
     var full = ""
     for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
       let bare = line.drop { $0 == " " }
-      let isKey = ["# max", "# min_free", "# keep", "# linger", "# retained", "# batch", "# log:", "# shutdown"]
-        .contains { bare.hasPrefix($0) }
+      let isKey = [
+        "# max", "# min_free", "# keep", "# linger", "# retained", "# batch", "# dead_letters:", "# log:", "# shutdown",
+      ]
+      .contains { bare.hasPrefix($0) }
       full += isKey ? line.replacing("# ", with: "", maxReplacements: 1) : line
       full += "\n"
     }
@@ -58,6 +60,7 @@ struct ConfigurationDocumentsTests {
     #expect(spelled.group == plain.group)
     #expect(spelled.spool == plain.spool)
     #expect(spelled.pipelines == plain.pipelines)
+    #expect(spelled.deadLetters == plain.deadLetters)
     #expect(spelled.uplinks == plain.uplinks)
     #expect(spelled.logLevel == plain.logLevel)
     #expect(spelled.shutdown == plain.shutdown)
@@ -134,8 +137,9 @@ struct ConfigurationDocumentsTests {
       gateway: { "?": 1 }
       sources: { floor: { "?": 1, mqtt: { "?": 1 } } }
       spool: { "?": 1, group: { "?": 1 } }
-      pipelines: { climate: { "?": 1, decode: { "?": 1, format: csv }, time: { "?": 1 }, dedupe: { "?": 1 }, drift: { "?": 1 }, batch: { "?": 1 } } }
+      pipelines: { climate: { "?": 1, decode: { "?": 1, format: csv }, time: { "?": 1 }, dedupe: { "?": 1 }, drift: { "?": 1 }, batch: { "?": 1 }, dead_letters: { "?": 1 } } }
       uplinks: { a: { "?": 1, http: { "?": 1 }, file: { "?": 1 }, retry: { "?": 1 }, breaker: { "?": 1 } } }
+      dead_letters: { "?": 1 }
       status: { "?": 1 }
       log: { "?": 1 }
       shutdown: { "?": 1 }
@@ -148,7 +152,7 @@ struct ConfigurationDocumentsTests {
         guard let hint = diagnostic.hint, hint.hasPrefix("there are: ") else { return nil }
         return String(hint.dropFirst("there are: ".count))
       }
-      #expect(lists.count == 20)
+      #expect(lists.count == 22)
       for key in lists.flatMap({ $0.split(separator: ", ") }) {
         let isDocumented =
           page.contains("`\(key)`") || page.contains(".\(key)`") || page.contains("## \(key)")
