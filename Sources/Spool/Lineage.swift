@@ -91,13 +91,14 @@ extension StateStore {
     }
   }
 
-  /// A batch that waits in the outbox, with its body; nil once it has been delivered.
-  package func waitingBatch(_ identity: BatchIdentity) throws(SpoolError) -> Batch? {
+  /// The lines of a batch that waits in the outbox; nil once it has been delivered.
+  package func waitingLines(of identity: BatchIdentity) throws(SpoolError) -> [UInt8]? {
     try read { connection throws(SpoolError) in
       let row = try connection.statement("SELECT \(OutboxRow.columns) FROM outbox WHERE identity = ?")
       defer { row.reset() }
       try row.bind([.text(identity.description)])
-      return try row.step() ? try OutboxRow.item(row, path: path).batch : nil
+      guard try row.step() else { return nil }
+      return try OutboxRow.plainBody(of: try OutboxRow.item(row, path: path).batch, path: path)
     }
   }
 
@@ -159,11 +160,11 @@ enum LineageRows {
     let stored = try row.step() ? row.blob(0) : []
     row.reset()
     // A chunk that cannot be read is not worth stopping the delivery for.
-    var chunk = (try? LineageChunk(decoding: stored, pipeline: pipeline)) ?? LineageChunk(batches: [])
+    var chunk = (try? LineageChunk(decoding: stored)) ?? LineageChunk(batches: [])
     var bytes = stored
     for batch in left {
       if !chunk.takes(batch, bytes: bytes.count) {
-        try insert(chunk, bytes, of: pipeline, into: connection)
+        try insert(chunk, bytes, into: connection)
         chunk = LineageChunk(batches: [])
       }
       chunk.batches.append(batch)
@@ -175,13 +176,11 @@ enum LineageRows {
       .text(pipeline))
   }
 
-  static func insert(
-    _ chunk: LineageChunk, _ bytes: [UInt8], of pipeline: String, into connection: Connection
-  ) throws(SpoolError) {
+  static func insert(_ chunk: LineageChunk, _ bytes: [UInt8], into connection: Connection) throws(SpoolError) {
     guard let first = chunk.batches.first else { return }
     let sequences = chunk.sequences
     try connection.run(
-      "INSERT INTO lineage(pipeline, epoch, last, first, wall, batches) VALUES(?, ?, ?, ?, ?, ?)", .text(pipeline),
+      "INSERT INTO lineage(epoch, last, first, wall, batches) VALUES(?, ?, ?, ?, ?)",
       .text(first.identity.epoch.rawValue), .integer(sequences.upperBound), .integer(sequences.lowerBound),
       .integer(chunk.wall), .blob(bytes))
   }
@@ -221,17 +220,16 @@ enum LineageRows {
       if let batch = try lineage(waiting, in: connection) { found.append(batch) }
     }
     func pick(_ bytes: [UInt8]) {
-      guard let chunk = try? LineageChunk(decoding: bytes, pipeline: identity.pipeline) else { return }
+      guard let chunk = try? LineageChunk(decoding: bytes) else { return }
       found += chunk.batches.filter { $0.identity.whole == identity }
     }
-    let recent = try connection.statement("SELECT recent FROM pipeline WHERE name = ?")
+    let recent = try connection.statement("SELECT recent FROM pipeline WHERE recent IS NOT NULL")
     defer { recent.reset() }
-    try recent.bind([.text(identity.pipeline)])
-    if try recent.step() { pick(recent.blob(0)) }
+    while try recent.step() { pick(recent.blob(0)) }
     let chunks = try connection.statement(
-      "SELECT batches FROM lineage WHERE pipeline = ?1 AND epoch = ?2 AND last >= ?3 AND first <= ?3")
+      "SELECT batches FROM lineage WHERE epoch = ?1 AND last >= ?2 AND first <= ?2")
     defer { chunks.reset() }
-    try chunks.bind([.text(identity.pipeline), .text(identity.epoch.rawValue), .integer(identity.sequence)])
+    try chunks.bind([.text(identity.epoch.rawValue), .integer(identity.sequence)])
     while try chunks.step() { pick(chunks.blob(0)) }
     return found
   }

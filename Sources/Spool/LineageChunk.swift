@@ -5,7 +5,7 @@ internal import Telemetry
 /// Format 1; integers are LEB128 varints, "signed" ones zigzag-coded, texts have their length before them:
 ///
 ///     1                            the format, a byte
-///     gateway, uplink, epoch, version, log, encoding, compression       texts, those of every batch in it
+///     gateway, pipeline, uplink, epoch, version, log, encoding, compression       texts, those of every batch in it
 ///     per batch, to the end:
 ///       flags                      a byte: 1 part, 2 possible duplicate, 4 set aside, 8 the time of delivery is
 ///                                  known, 16 the clock was synchronised at the seal, 32 has a parent
@@ -18,6 +18,7 @@ struct LineageChunk: Equatable {
   /// What all batches of a chunk share.
   struct Head: Equatable {
     var gateway: String
+    var pipeline: String
     var uplink: String
     var epoch: Epoch
     var version: String
@@ -27,6 +28,7 @@ struct LineageChunk: Equatable {
 
     init(_ batch: BatchLineage) {
       gateway = batch.identity.gateway
+      pipeline = batch.identity.pipeline
       uplink = batch.uplink
       epoch = batch.identity.epoch
       version = batch.version
@@ -64,20 +66,20 @@ struct LineageChunk: Equatable {
     out.bytes.append(1)
     let head = Head(first)
     for text in [
-      head.gateway, head.uplink, head.epoch.rawValue, head.version, head.log.rawValue, head.encoding.rawValue,
-      head.compression.rawValue,
+      head.gateway, head.pipeline, head.uplink, head.epoch.rawValue, head.version, head.log.rawValue,
+      head.encoding.rawValue, head.compression.rawValue,
     ] { out.string(text) }
     for batch in batches { out.lineage(batch) }
     return out.bytes
   }
 
-  /// - Parameter pipeline: whose batches they are.
-  init(decoding bytes: [UInt8], pipeline: String) throws(BlockFormatError) {
+  init(decoding bytes: [UInt8]) throws(BlockFormatError) {
     batches = []
     guard !bytes.isEmpty else { return }
     var reader = ByteReader(bytes)
     guard try reader.byte() == 1 else { throw BlockFormatError(description: "an unknown format") }
     let gateway = try reader.string()
+    let pipeline = try reader.string()
     let uplink = try reader.string()
     guard let epoch = Epoch(rawValue: try reader.string()) else { throw BlockFormatError(description: "no epoch") }
     let version = try reader.string()

@@ -228,15 +228,14 @@ private struct Pick {
   private mutating func pickLineage(_ room: RebuildRoom) throws(SpoolError) {
     try carry("version", id: "rowid", room)
     try carry("lineage", id: "id", bytes: LineageChunk.maximumBytes, room)
-    var rows = ReadableRows("SELECT name, recent, rowid FROM pipeline", id: "rowid", in: source)
+    var rows = ReadableRows("SELECT recent, rowid FROM pipeline", id: "rowid", in: source)
     try fill(room) { pick throws(SpoolError) in
-      let row = rows.next { ($0.integer(2), (name: $0.text(0), recent: $0.blob(1))) }
-      guard let row else { return nil }
-      guard let chunk = try? LineageChunk(decoding: row.recent, pipeline: row.name) else { return 0 }
+      guard let recent = rows.next({ ($0.integer(1), $0.blob(0)) }) else { return nil }
+      guard let chunk = try? LineageChunk(decoding: recent) else { return 0 }
       _ = try pick.keep { target throws(SpoolError) in
-        try LineageRows.insert(chunk, row.recent, of: row.name, into: target)
+        try LineageRows.insert(chunk, recent, into: target)
       }
-      return row.recent.count
+      return recent.count
     }
   }
 

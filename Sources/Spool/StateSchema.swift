@@ -7,8 +7,8 @@
 //   session      source, client_id: who we are to each broker; filters: what the broker last
 //                acknowledged as subscribed, as JSON
 //   configuration  digest (SHA-256, hexadecimal), text: the configurations that active pipelines run
-//                under, and those that versions were first read from. One that the newest has dropped finishes its backlog under its own, also after
-//                a restart.
+//                under, and those that versions were first read from. One that the newest has dropped
+//                finishes its backlog under its own, also after a restart.
 //   pipeline     one row per pipeline that ever ran:
 //                  active            0 once the configuration has dropped it and its backlog is sealed
 //                  configuration     the digest of the one that it runs under
@@ -71,9 +71,9 @@ enum StateSchema {
       delivered INTEGER NOT NULL DEFAULT 0, dead_lettered INTEGER NOT NULL DEFAULT 0,
       recovered INTEGER NOT NULL DEFAULT 0, discarded INTEGER NOT NULL DEFAULT 0, recent BLOB) STRICT;
     CREATE TABLE lineage(
-      id INTEGER PRIMARY KEY, pipeline TEXT NOT NULL, epoch TEXT NOT NULL, last INTEGER NOT NULL,
-      first INTEGER NOT NULL, wall INTEGER NOT NULL, batches BLOB NOT NULL) STRICT;
-    CREATE INDEX lineage_sequences ON lineage(pipeline, epoch, last, first);
+      id INTEGER PRIMARY KEY, epoch TEXT NOT NULL, last INTEGER NOT NULL, first INTEGER NOT NULL,
+      wall INTEGER NOT NULL, batches BLOB NOT NULL) STRICT;
+    CREATE INDEX lineage_sequences ON lineage(epoch, last, first);
     CREATE TABLE version(
       pipeline TEXT NOT NULL, version TEXT NOT NULL, wall INTEGER NOT NULL, configuration TEXT NOT NULL,
       explanation BLOB NOT NULL, PRIMARY KEY(pipeline, version)) STRICT;

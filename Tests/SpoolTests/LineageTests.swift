@@ -45,7 +45,7 @@ struct LineageTests {
       try spool.state.seal(seal, pipeline: "climate")
       let waiting = seal.batches[0]
       #expect(try spool.state.lineage(of: waiting.identity) == [BatchLineage(waiting, uplink: "central")])
-      #expect(try spool.state.waitingBatch(waiting.identity) == waiting)
+      #expect(try spool.state.waitingLines(of: waiting.identity) == waiting.body)
       spool.close()
     }
     let spool = try folder.open()
@@ -53,7 +53,7 @@ struct LineageTests {
       #expect(
         try spool.state.lineage(of: batch.identity) == [expected(batch, left: 9_000 + Int64(index) + 2)])
     }
-    #expect(try spool.state.waitingBatch(batches[99].identity) == nil)
+    #expect(try spool.state.waitingLines(of: batches[99].identity) == nil)
     #expect(try spool.state.identity(pipeline: "climate", sequence: 5) == batches[4].identity)
     var unknown = batches[0].identity
     unknown.sequence = 102
@@ -202,13 +202,13 @@ struct LineageTests {
     var state = try spool.register(folder)
     let batches = try deliver(3, to: spool, &state)
     let bytes = LineageChunk(batches: batches.map { expected($0, left: 7) }).encoded()
-    #expect(try LineageChunk(decoding: bytes, pipeline: "climate").batches == batches.map { expected($0, left: 7) })
+    #expect(try LineageChunk(decoding: bytes).batches == batches.map { expected($0, left: 7) })
     for position in bytes.indices {
       var damaged = bytes
       damaged[position] ^= 0xFF
-      _ = try? LineageChunk(decoding: damaged, pipeline: "climate")
+      _ = try? LineageChunk(decoding: damaged)
       #expect(
-        (try? LineageChunk(decoding: Array(bytes.prefix(position)), pipeline: "climate").batches.count) ?? 0 < 3)
+        (try? LineageChunk(decoding: Array(bytes.prefix(position))).batches.count) ?? 0 < 3)
     }
     folder.tamper(folder.statePath, "UPDATE pipeline SET recent = x'01ff'")
     #expect(try spool.state.lineage(of: batches[0].identity).isEmpty)
