@@ -43,17 +43,20 @@ extension StateStore {
     }
   }
 
-  /// Removes delivered batches and books their readings. Not fsynced: losing it costs a retry.
-  package func confirm(_ ids: [Int64]) throws(SpoolError) {
+  /// Removes delivered batches, books their readings and notes their lineage. Not fsynced: losing it costs a retry.
+  /// - Parameter wall: when they were delivered, in nanoseconds; nil where that is not known.
+  package func confirm(_ ids: [Int64], at wall: Int64? = nil) throws(SpoolError) {
     guard !ids.isEmpty else { return }
     try write(.relaxed) { connection throws(SpoolError) in
+      var left: [String: [BatchLineage]] = [:]
       for id in ids {
-        try connection.run(
-          """
-          UPDATE pipeline SET delivered = delivered + (SELECT count FROM outbox WHERE id = ?1)
-          WHERE name = (SELECT pipeline FROM outbox WHERE id = ?1)
-          """, .integer(id))
+        if let (pipeline, batch) = try LineageRows.leaving(id, as: .delivered, at: wall, in: connection) {
+          left[pipeline, default: []].append(batch)
+        }
         try connection.run("DELETE FROM outbox WHERE id = ?", .integer(id))
+      }
+      for (pipeline, batches) in left.sorted(by: { $0.key < $1.key }) {
+        try LineageRows.note(batches, of: pipeline, in: connection)
       }
     }
   }
@@ -88,6 +91,7 @@ extension StateStore {
   }
 
   /// Moves a batch of one reading to the dead letters, where the reading stands as its line.
+  /// - Parameter now: when it was refused; nil where that is not known.
   package func setAside(
     _ id: Int64, rule: String, reason: String, now: Moment? = nil
   ) throws(SpoolError) {
@@ -109,6 +113,9 @@ extension StateStore {
         stage: .upstream, rule: rule, reason: "\(batch.identity): \(reason)",
         origin: Origin(source: "", topic: ""), log: batch.log, offset: batch.firstOffset,
         received: batch.sealed, payload: try OutboxRow.plainBody(of: batch, path: path))
+      if let (pipeline, left) = try LineageRows.leaving(id, as: .setAside, at: now?.wall, in: connection) {
+        try LineageRows.note([left], of: pipeline, in: connection)
+      }
       try connection.run("DELETE FROM outbox WHERE id = ?", .integer(id))
       try DeadLetterRow.insert(rejection, pipeline: pipeline, since: now?.worthyWall, into: connection)
       try connection.run(
@@ -210,7 +217,7 @@ enum OutboxRow {
     }
   }
 
-  private static func parent(_ text: String) -> Batch.Parent? {
+  static func parent(_ text: String) -> Batch.Parent? {
     let fields = text.split(separator: " ")
     guard fields.count == 4, let digest = Digest(hex: String(fields[0])),
       let previous = Digest(hex: String(fields[1])), let count = Int(fields[2]),

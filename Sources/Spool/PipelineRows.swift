@@ -6,11 +6,14 @@ package struct PipelineRegistration: Sendable, Hashable {
   package var name: String
   package var uplink: String
   package var version: String
+  /// What the version does, for `forebay lineage` after the configuration has changed; the spool only keeps it.
+  package var explanation: [UInt8]
 
-  package init(name: String, uplink: String, version: String) {
+  package init(name: String, uplink: String, version: String, explanation: [UInt8] = []) {
     self.name = name
     self.uplink = uplink
     self.version = version
+    self.explanation = explanation
   }
 }
 
@@ -103,6 +106,7 @@ extension StateStore {
         row.version = registration.version
         row.configuration = digest
         try row.save(in: connection)
+        try LineageRows.keep(registration, configuration: digest, wall: wall, in: connection)
         registered.states[row.name] = row.state
       }
       try connection.run(
@@ -125,6 +129,7 @@ extension StateStore {
         """
         DELETE FROM configuration
         WHERE digest NOT IN (SELECT configuration FROM pipeline WHERE active = 1)
+          AND digest NOT IN (SELECT configuration FROM version)
         """)
       return registered
     }

@@ -7,8 +7,9 @@
 //   session      source, client_id: who we are to each broker; filters: what the broker last
 //                acknowledged as subscribed, as JSON
 //   configuration  digest (SHA-256, hexadecimal), text: the configurations that active pipelines run
-//                under, each with the paths and digests of the files that shape it (KeptConfiguration.swift;
-//                their bytes lie in attachments/ beside this file). A pipeline that the newest has dropped
+//                under, and those that versions were first read from, each with the paths and digests of the
+//                files that shape it (KeptConfiguration.swift; their bytes lie in attachments/ beside this
+//                file). A pipeline that the newest has dropped
 //                finishes its backlog under its own, also after a restart.
 //   pipeline     one row per pipeline that ever ran:
 //                  active            0 once the configuration has dropped it and its backlog is sealed
@@ -25,6 +26,12 @@
 //                                    received_before alone once it is inactive
 //                  received_until    the log's counter at `until`, in place of the log's own
 //                  unmatched ... expired   the counters of Telemetry/LedgerCounters.swift
+//                  recent            the batches that left the outbox last, as LineageChunk packs them
+//   lineage      batches that left the outbox before those: batches, a chunk of some 17, with the epoch,
+//                the sequences that it spans (first, last) and when its last one left (wall). What `recent`
+//                gathers costs no page of its own; a chunk is written once, when it is full.
+//   version      what each version of a pipeline does: when it was first registered (wall), from which
+//                configuration, and the explanation that came with it; the newest 64 of each pipeline
 //   outbox       sealed batches, oldest first by (position, line): the parts of a split batch keep
 //                their parent's position. A row goes when its batch is confirmed or set aside.
 //   dead_letter  what was refused, with its bytes:
@@ -47,8 +54,9 @@
 //   1. Batches, dead letters, ledger, checkpoint, stages, sequence and digest advance in one transaction,
 //      fsynced before `seal` returns. The checkpoint stops before the first record of an open batch.
 //   2. Sequences are dense per gateway, pipeline and epoch; the outbox holds each identity once.
-//   3. `confirm` deletes rows and adds to `delivered` in one transaction, which need not be fsynced:
-//      losing it costs a retry that the receiver recognises.
+//   3. `confirm` deletes rows, adds to `delivered` and notes the lineage in one transaction, which need not be
+//      fsynced: losing it costs a retry that the receiver recognises. A batch is in the outbox or in the
+//      lineage, never in both.
 //   4. The three equations of Telemetry/Ledger.swift hold after every transaction.
 
 enum StateSchema {
@@ -75,7 +83,14 @@ enum StateSchema {
       filtered INTEGER NOT NULL DEFAULT 0, absorbed INTEGER NOT NULL DEFAULT 0,
       delivered INTEGER NOT NULL DEFAULT 0, dead_lettered INTEGER NOT NULL DEFAULT 0,
       recovered INTEGER NOT NULL DEFAULT 0, discarded INTEGER NOT NULL DEFAULT 0,
-      expired INTEGER NOT NULL DEFAULT 0) STRICT;
+      expired INTEGER NOT NULL DEFAULT 0, recent BLOB) STRICT;
+    CREATE TABLE lineage(
+      id INTEGER PRIMARY KEY, epoch TEXT NOT NULL, last INTEGER NOT NULL, first INTEGER NOT NULL,
+      wall INTEGER NOT NULL, batches BLOB NOT NULL) STRICT;
+    CREATE INDEX lineage_sequences ON lineage(epoch, last, first);
+    CREATE TABLE version(
+      pipeline TEXT NOT NULL, version TEXT NOT NULL, wall INTEGER NOT NULL, configuration TEXT NOT NULL,
+      explanation BLOB NOT NULL, PRIMARY KEY(pipeline, version)) STRICT;
     CREATE TABLE outbox(
       id INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER NOT NULL, line INTEGER NOT NULL,
       pipeline TEXT NOT NULL, identity TEXT NOT NULL UNIQUE, version TEXT NOT NULL,

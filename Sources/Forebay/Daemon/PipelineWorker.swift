@@ -18,7 +18,9 @@ final class PipelineWorker: Sendable {
     }
 
     var registration: PipelineRegistration {
-      PipelineRegistration(name: settings.name, uplink: settings.to, version: version)
+      PipelineRegistration(
+        name: settings.name, uplink: settings.to, version: version,
+        explanation: PipelineExplanation(settings).encoded)
     }
   }
 
