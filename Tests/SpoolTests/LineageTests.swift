@@ -87,7 +87,7 @@ struct LineageTests {
     let parts = [try part(1, 2), try part(3, 4), try part(4, 4)]
     try spool.state.split(first.id, into: parts)
     let items = try spool.state.outbox(pipelines: ["climate"], after: nil, limit: 3)
-    try spool.state.setAside(items[1].id, rule: "upstream.422", reason: "no", at: 70)
+    try spool.state.setAside(items[1].id, rule: "upstream.422", reason: "no", now: Fixture.moment(wall: 70))
     try spool.state.confirm([items[2].id], at: 80)
     let found = try spool.state.lineage(of: batch.identity)
     #expect(found.map(\.identity) == parts.map(\.identity))

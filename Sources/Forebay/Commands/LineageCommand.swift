@@ -70,7 +70,9 @@ struct LineageCommand: ParsableCommand {
       let state = try place.state()
       defer { state.close() }
       let reader = try place.reader()
-      guard let identity = try identity(in: state), let account = try BatchAccount(identity, in: state, reader) else {
+      guard let identity = try identity(in: state),
+        let account = try BatchAccount(identity, in: state, reader, spool: try place.existing())
+      else {
         Output.complain(
           "forebay lineage: nothing is known of batch \(batch): it was never sealed here, or left so long ago that it "
             + "has been forgotten")

@@ -113,8 +113,10 @@ struct TryCommand: ParsableCommand {
     // A sample can be tried on a desk, where no spool is.
     guard sample == nil || (try? place.existing()) != nil else { return [:] }
     var others: [String: PipelineWorker.Assignment] = [:]
-    for running in try RegisteredPipeline.all(in: try place.existing()) {
-      guard let assignment = PipelineWorker.assignment(running.name, running.configuration) else {
+    let spool = try place.existing()
+    let read = PipelineWorker.assignments(keptIn: spool)
+    for running in try RegisteredPipeline.all(in: spool) {
+      guard let assignment = read(running.name, running.configuration) else {
         Output.complain(
           "forebay try: the settings that pipeline \(running.name) runs under cannot be read; not compared")
         continue

@@ -32,12 +32,15 @@ struct BatchAccount {
   var explanation: PipelineExplanation?
   /// The configuration that the version was read from.
   var configuration: [UInt8]?
+  /// The folder of the spool, beside which the files lie that shaped the version.
+  private let spool: String
   /// What of its messages is still kept: offsets first ..< end; nil for nothing.
   var kept: (first: Offset, end: Offset)?
 
   /// Nil where nothing is known of it.
   /// - Parameter identity: of the batch or of one of its parts.
-  init?(_ identity: BatchIdentity, in state: StateStore, _ reader: LogReader) throws {
+  init?(_ identity: BatchIdentity, in state: StateStore, _ reader: LogReader, spool: String) throws {
+    self.spool = spool
     let whole = identity.whole
     let found = try state.lineage(of: whole)
     guard let first = found.first else { return nil }
@@ -91,7 +94,7 @@ struct BatchAccount {
   /// another version today.
   var settings: PipelineSettings? {
     guard let configuration,
-      let assignment = PipelineWorker.assignment(batch.identity.pipeline, configuration),
+      let assignment = PipelineWorker.assignments(keptIn: spool)(batch.identity.pipeline, configuration),
       assignment.version == batch.version
     else { return nil }
     return assignment.settings

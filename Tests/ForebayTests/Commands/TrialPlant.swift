@@ -81,7 +81,7 @@ final class TrialPlant {
   }
 
   func account(_ identity: BatchIdentity) throws -> BatchAccount? {
-    try BatchAccount(identity, in: spool.state, try spool.reader())
+    try BatchAccount(identity, in: spool.state, try spool.reader(), spool: spool.settings.directory)
   }
 
   /// Every file of the spool but the shared memory of readers, with its bytes.
