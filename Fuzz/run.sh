@@ -91,7 +91,7 @@ seeds_Compression() {
 }
 seeds_Columns() {
   echo '{"rows":3,"order":[0,1,0],"tables":[{"k":["a","b"],"d":{"t":[1.50,-2e3]}},[{"x":1,"x":[]}]]}\n'
-  echo '{"rows":2,"tables":[{"k":["\\\\u00e9","\\\\"]}"],"e":[{},[{"a":[]}]]}]}\n'
+  echo '{"rows":2,"tables":[{"k":["\\u00e9","\\"]}"],"e":[{},[{"a":[]}]]}]}\n'
   echo '{"k":"a","d":{"t":1.50}}\n{"x":1,"x":[]}\n{"k":"b","d":{"t":-2e3}}\n7\n'
 }
 seeds_BatchIdentity() {

@@ -51,13 +51,11 @@ private struct ColumnsEncoder {
   /// Of the line before: most lines are like it.
   private var last: Int?
 
-  // Of the line that is looked at; kept for their room.
-  private var template: [UInt8] = []
-  private var places: [Int] = []
-  private var lengths: [Int] = []
+  private var outline: LineOutline
 
   init(_ lines: UnsafeRawBufferPointer, divides: Bool) {
     extent = JSONExtent(bytes: lines)
+    outline = LineOutline(bytes: lines)
     self.divides = divides
   }
 
@@ -75,7 +73,7 @@ private struct ColumnsEncoder {
         if index == whole {
           tables[index].lengths[0] += end - start
         } else {
-          for (column, length) in lengths.enumerated() { tables[index].lengths[column] += length }
+          for (column, length) in outline.lengths.enumerated() { tables[index].lengths[column] += length }
         }
         note(index)
       } else if let found = extent.endOfValue(start), found < extent.bytes.count,
@@ -102,37 +100,26 @@ private struct ColumnsEncoder {
   /// Looks at the line that begins at `start`.
   /// - Returns: one past its closing brace, which is within the lines; nil where it cannot be divided.
   private mutating func divide(_ start: Int) -> Int? {
-    template.removeAll(keepingCapacity: true)
-    places.removeAll(keepingCapacity: true)
-    lengths.removeAll(keepingCapacity: true)
-    let extent = extent
-    return extent.walk(
-      start,
-      structure: { template.append(contentsOf: extent.bytes[$0]) },
-      value: {
-        template.append(UInt8(ascii: "["))
-        places.append(template.count)
-        template.append(UInt8(ascii: "]"))
-        lengths.append($0.count)
-      })
+    outline.clear()
+    return extent.walk(start, &outline)
   }
 
   /// The table of the line that was divided, a new one if there is none.
   private mutating func table() -> Int {
-    if let last, tables[last].template == template { return last }
-    if let index = known[template] { return index }
+    if let last, tables[last].template == outline.template { return last }
+    if let index = known[outline.template] { return index }
     // One place is kept for the table of whole lines.
     guard tables.count < Columns.maximumTables - 1, known.count < Columns.maximumTables,
-      columns + places.count < Columns.maximumColumns
+      columns + outline.places.count < Columns.maximumColumns
     else { return wholeTable() }
     guard namesAreDistinct() else {
       let index = wholeTable()
-      known[template] = index
+      known[outline.template] = index
       return index
     }
-    tables.append(Table(template: template, places: places))
-    columns += places.count
-    known[template] = tables.count - 1
+    tables.append(Table(template: outline.template, places: outline.places))
+    columns += outline.places.count
+    known[outline.template] = tables.count - 1
     return tables.count - 1
   }
 
@@ -146,7 +133,7 @@ private struct ColumnsEncoder {
   /// Whether every object of the template has each name once, spelled without escapes: only then does every reader
   /// of JSON find all columns.
   private func namesAreDistinct() -> Bool {
-    template.withUnsafeBytes { bytes in
+    outline.template.withUnsafeBytes { bytes in
       let extent = JSONExtent(bytes: bytes)
       var open: [Set<[UInt8]>] = []
       var index = 0
@@ -196,8 +183,8 @@ private struct ColumnsEncoder {
     return [UInt8](unsafeUninitializedCapacity: length) { room, count in
       let text = UnsafeMutableRawBufferPointer(room)
       var end = 0
-      // Where the next value of each column goes; those of one table stand together.
-      var cursors: [Int] = []
+      var filler = ColumnFiller(lines: extent.bytes, text: text)
+      // The first of its columns, of each table.
       var firsts: [Int] = []
       func put(_ bytes: some Collection<UInt8>) {
         UnsafeMutableRawBufferPointer(rebasing: text[end...]).copyBytes(from: bytes)
@@ -207,52 +194,99 @@ private struct ColumnsEncoder {
       for index in tables.indices {
         if index > 0 { put(CollectionOfOne(UInt8(ascii: ","))) }
         let table = tables[index]
-        firsts.append(cursors.count)
+        firsts.append(filler.cursors.count)
         var copied = 0
         for (place, length) in zip(table.places, table.lengths) {
           put(table.template[copied..<place])
-          cursors.append(end)
+          filler.cursors.append(end)
           end += length + table.rows - 1
           copied = place
         }
         put(table.template[copied...])
       }
       put(ColumnsEncoder.tail)
-      fill(text, &cursors, firsts)
+      fill(&filler, firsts)
       count = end
     }
   }
 
   /// Copies every value to its column.
-  private func fill(_ text: UnsafeMutableRawBufferPointer, _ cursors: inout [Int], _ firsts: [Int]) {
-    let lines = extent.bytes
+  private func fill(_ filler: inout ColumnFiller, _ firsts: [Int]) {
     var begun = [Bool](repeating: false, count: tables.count)
     var start = 0
     for index in order {
       let table = Int(index)
-      var column = firsts[table]
-      let isFirst = !begun[table]
+      filler.column = firsts[table]
+      filler.isFirst = !begun[table]
       begun[table] = true
-      func put(_ value: Range<Int>) {
-        if !isFirst {
-          text[cursors[column]] = UInt8(ascii: ",")
-          cursors[column] += 1
-        }
-        UnsafeMutableRawBufferPointer(rebasing: text[cursors[column]...])
-          .copyMemory(from: UnsafeRawBufferPointer(rebasing: lines[value]))
-        cursors[column] += value.count
-        column += 1
-      }
       let end: Int?
       if table == whole {
         end = extent.endOfValue(start)
-        if let end { put(start..<end) }
+        if let end { filler.value(start..<end) }
       } else {
-        end = extent.walk(start, structure: { _ in }, value: { put($0) })
+        end = extent.walk(start, &filler)
       }
       // The survey found an end for every line.
       guard let end else { return }
       start = end + 1
     }
+  }
+}
+
+/// What one line is but for its values, and how long these are.
+private struct LineOutline: LineVisitor {
+  let bytes: UnsafeRawBufferPointer
+  var template: [UInt8] = []
+  var places: [Int] = []
+  var lengths: [Int] = []
+
+  init(bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+
+  mutating func clear() {
+    template.removeAll(keepingCapacity: true)
+    places.removeAll(keepingCapacity: true)
+    lengths.removeAll(keepingCapacity: true)
+  }
+
+  mutating func structure(_ range: Range<Int>) {
+    template.append(contentsOf: UnsafeRawBufferPointer(rebasing: bytes[range]))
+  }
+
+  mutating func value(_ range: Range<Int>) {
+    template.append(UInt8(ascii: "["))
+    places.append(template.count)
+    template.append(UInt8(ascii: "]"))
+    lengths.append(range.count)
+  }
+}
+
+/// Copies the values of one line after the other to their columns.
+private struct ColumnFiller: LineVisitor {
+  let lines: UnsafeRawBufferPointer
+  let text: UnsafeMutableRawBufferPointer
+  /// Where the next value of each column goes; those of one table stand together.
+  var cursors: [Int] = []
+  /// Of the next value.
+  var column = 0
+  /// Whether the line is the first of its table: before the others' values there is a comma.
+  var isFirst = true
+
+  init(lines: UnsafeRawBufferPointer, text: UnsafeMutableRawBufferPointer) {
+    self.lines = lines
+    self.text = text
+  }
+
+  mutating func structure(_ range: Range<Int>) {}
+
+  mutating func value(_ range: Range<Int>) {
+    var cursor = cursors[column]
+    if !isFirst {
+      text[cursor] = UInt8(ascii: ",")
+      cursor += 1
+    }
+    UnsafeMutableRawBufferPointer(rebasing: text[cursor...])
+      .copyMemory(from: UnsafeRawBufferPointer(rebasing: lines[range]))
+    cursors[column] = cursor + range.count
+    column += 1
   }
 }

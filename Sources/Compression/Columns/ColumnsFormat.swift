@@ -105,14 +105,9 @@ struct JSONExtent {
   }
 
   /// Goes through the object at `start` and those in it.
-  /// - Parameters:
-  ///   - structure: gets what stands between values.
-  ///   - value: gets values that are no objects, or empty ones, or too deep.
   /// - Returns: one past its closing brace, if something is behind it; nil where it is no object without white space.
   @inline(__always)
-  func walk(
-    _ start: Int, structure: (Range<Int>) -> Void, value: (Range<Int>) -> Void
-  ) -> Int? {
+  func walk(_ start: Int, _ visitor: inout some LineVisitor) -> Int? {
     guard bytes[start] == UInt8(ascii: "{") else { return nil }
     var depth = 1
     var index = start + 1
@@ -130,15 +125,15 @@ struct JSONExtent {
         continue
       }
       guard let end = endOfValue(index) else { return nil }
-      structure(begun..<index)
-      value(index..<end)
+      visitor.structure(begun..<index)
+      visitor.value(index..<end)
       begun = end
       index = end
       while index < bytes.count, bytes[index] == UInt8(ascii: "}") {
         index += 1
         depth -= 1
         if depth == 0 {
-          structure(begun..<index)
+          visitor.structure(begun..<index)
           return index < bytes.count ? index : nil
         }
       }
@@ -156,4 +151,12 @@ struct JSONExtent {
     default: false
     }
   }
+}
+
+/// Is shown a line piece by piece, as ranges of the bytes it is in.
+protocol LineVisitor {
+  /// What stands between values: braces, names, colons and commas.
+  mutating func structure(_ range: Range<Int>)
+  /// A value that is no object, or an empty one, or too deep.
+  mutating func value(_ range: Range<Int>)
 }
