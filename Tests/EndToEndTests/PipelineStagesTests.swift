@@ -61,7 +61,8 @@ struct PipelineStagesTests {
       ])
   }
 
-  @Test("a batch that was delivered leads back to its steps and messages, line by line, and a candidate is tried beside")
+  @Test(
+    "a batch that was delivered leads back to its steps and messages, line by line, and a candidate is tried beside")
   func lineage() throws {
     var options = House.Options()
     options.pipeline = "where: v > 0"
@@ -101,7 +102,7 @@ struct PipelineStagesTests {
     #expect(text.status == 0 && text.output.contains("where v > 0") && text.output.contains("delivered  20"))
     #expect(text.output.contains("sensors/p1/x"), "\(text.output)")
 
-    let trial = try house.run("try", ["--config", house.configuration, "--fail-on", "any"])
+    let trial = try house.run("try", ["--config", house.configurationPath, "--fail-on", "any"])
     #expect(trial.status == 0 && trial.output.contains("No differences."), "\(trial.output)")
     try house.expectProof()
   }
