@@ -54,6 +54,8 @@ struct Configuration: Sendable {
   var spool: SpoolSettings
   /// In the file's order.
   var pipelines: [PipelineSettings]
+  /// The files of the tables in them.
+  var tables: [TableSource]
   /// In the file's order.
   var uplinks: [UplinkSettings]
   var status: Status

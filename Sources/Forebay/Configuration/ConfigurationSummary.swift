@@ -21,6 +21,7 @@ extension Configuration {
       let from = pipeline.sources.map { " of \(list($0.sorted()))" } ?? ""
       lines.append(
         "pipeline  \(pipeline.name): \(list(pipeline.from.map(\.description)))\(from) -> \(pipeline.to)")
+      lines.append("          \(list(pipeline.steps))")
     }
     for uplink in uplinks {
       lines.append("uplink    \(uplink.name): \(uplink.address)")
@@ -65,6 +66,7 @@ extension Configuration {
               json.add("from", raw: CompactJSON.array(pipeline.from.map { CompactJSON.quoted($0.description) }))
               let names = pipeline.sources?.sorted() ?? sources.map(\.name)
               json.add("sources", raw: CompactJSON.array(names.map(CompactJSON.quoted)))
+              json.add("steps", raw: CompactJSON.array(pipeline.steps.map(CompactJSON.quoted)))
               json.add("to", pipeline.to)
             }
           }))
