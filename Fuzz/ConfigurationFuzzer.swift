@@ -15,6 +15,7 @@ private let machine = ConfigurationFiles(
     default: return .success(.init(bytes: Array("secret\n".utf8), isWorldReadable: false))
     }
   },
+  names: { $0.utf8.count % 5 == 0 ? .failure(.missing) : .success(["climate@1.0.0.json", "climate@1.2.0.json"]) },
   kind: { $0.utf8.count % 7 == 0 ? .other : .missing },
   obstacle: { $0.utf8.count % 11 == 0 ? .notAFolder($0) : nil },
   resolved: { $0 },

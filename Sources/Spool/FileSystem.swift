@@ -1,4 +1,4 @@
-internal import Glibc
+package import Glibc
 
 /// The few calls on files that the spool needs beside SQLite.
 package enum FileSystem {
@@ -85,14 +85,17 @@ package enum FileSystem {
 
   /// Replaces a file so that after a power cut either the old or the new content stands whole. What stands
   /// there already is not written again.
-  package static func replace(_ path: String, with bytes: [UInt8]) throws(SpoolError) {
+  /// - Parameter mode: of the new file, less what the umask takes.
+  package static func replace(
+    _ path: String, with bytes: [UInt8], mode: mode_t = 0o640
+  ) throws(SpoolError) {
     if size(path) == bytes.count, let present = try? read(path), present == bytes {
       return try syncDirectory(of: path)
     }
     let temporary = path + ".new"
     // Made anew, so that nobody's link is followed.
     unlink(temporary)
-    let file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o640)
+    let file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode)
     guard file >= 0 else { throw failure("create", temporary) }
     do throws(SpoolError) {
       defer { Glibc.close(file) }

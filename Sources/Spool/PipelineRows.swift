@@ -28,7 +28,7 @@ extension StateStore {
     package var state: PipelineState
     package var name: String
     package var until: Offset
-    /// The text of the configuration that it ran under.
+    /// The configuration that it ran under, as it was registered.
     package var configuration: [UInt8]
   }
 
@@ -44,7 +44,8 @@ extension StateStore {
   /// mark, or at the first message that is left, and its batches up to the end of the log are possible
   /// duplicates.
   /// - Parameters:
-  ///   - configuration: the text that the registrations come from, kept until no pipeline needs it.
+  ///   - configuration: what the registrations come from, with the digests of the files that shape it: kept until
+  ///     no pipeline needs it.
   ///   - log: the log, read in one snapshot.
   ///   - delivered: the mirrored marks, by pipeline; they count only for a log of that name.
   ///   - draw: draws an epoch.
@@ -149,6 +150,17 @@ extension StateStore {
     defer { row.reset() }
     try row.bind([.text(digest)])
     return try row.step() ? row.blob(0) : []
+  }
+
+  /// The configurations that active pipelines run under, as they were registered.
+  package func configurations() throws(SpoolError) -> [[UInt8]] {
+    try read { connection throws(SpoolError) in
+      let rows = try connection.statement("SELECT text FROM configuration ORDER BY digest")
+      defer { rows.reset() }
+      var texts: [[UInt8]] = []
+      while try rows.step() { texts.append(rows.blob(0)) }
+      return texts
+    }
   }
 
   /// The pipelines that are configured or still have a backlog to seal.

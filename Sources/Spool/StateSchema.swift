@@ -7,8 +7,9 @@
 //   session      source, client_id: who we are to each broker; filters: what the broker last
 //                acknowledged as subscribed, as JSON
 //   configuration  digest (SHA-256, hexadecimal), text: the configurations that active pipelines run
-//                under. One that the newest has dropped finishes its backlog under its own, also after
-//                a restart.
+//                under, each with the paths and digests of the files that shape it (KeptConfiguration.swift;
+//                their bytes lie in attachments/ beside this file). A pipeline that the newest has dropped
+//                finishes its backlog under its own, also after a restart.
 //   pipeline     one row per pipeline that ever ran:
 //                  active            0 once the configuration has dropped it and its backlog is sealed
 //                  configuration     the digest of the one that it runs under

@@ -14,15 +14,13 @@ struct EventTimes {
 
   /// Of the configuration that ran last on a spool; of none where it is not to be had.
   init(spool directory: String, files: ConfigurationFiles = .system) {
-    let path = "\(directory)/\(LastGoodConfiguration.fileName)"
-    guard case .success(let contents) = files.read(path, LastGoodConfiguration.limit) else {
+    guard let origin = LastGoodConfiguration.copy(in: directory, files: files) else {
       self.init([])
       return
     }
-    // Relative paths lead nowhere from here, which does not matter for pipelines.
+    // What is done with readings behind the decoder does not matter here.
     let configuration = try? Configuration.decode(
-      Configuration.Origin(path: path, bytes: contents.bytes), shownAs: path, files: files,
-      toleratesSurroundings: true)
+      origin, shownAs: origin.path, files: files, toleratesSurroundings: true, toleratesAttachments: true)
     self.init(configuration?.pipelines ?? [])
   }
 

@@ -3,6 +3,7 @@ internal import CLinux
 internal import Glibc
 internal import Logging
 internal import Spool
+internal import Synchronization
 
 struct RunCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -40,7 +41,7 @@ struct RunCommand: AsyncParsableCommand {
     // More arenas than cores only spread the same memory thinner over a small box.
     mallopt(M_ARENA_MAX, 2)
     let kept = LastGoodConfiguration(stateDirectory: state)
-    let boot: LastGoodConfiguration.Boot
+    var boot: LastGoodConfiguration.Boot
     do {
       boot = try kept.load(path: config)
     } catch {
@@ -67,6 +68,7 @@ struct RunCommand: AsyncParsableCommand {
         daemon.spool.examine(error, wall: SystemClock.wall())
         return await ProcessRestart.now(after: daemon.started, unless: signals, logger)
       }
+      boot.configuration = boot.configuration.withoutAttached
       await Supervision(daemon: daemon, kept: kept, path: config, logger: logger).run(boot, signals)
     } catch {
       Output.complain("forebay: \(error)")
@@ -94,6 +96,8 @@ struct Supervision: Sendable {
   /// Among the signals, of which none has this number: a database has to be rebuilt, which takes opening
   /// the spool anew.
   static let rebuild: Int32 = 0
+  /// As above: the file of a reference table has changed.
+  static let tables: Int32 = -1
   /// Nanoseconds to stop in before that.
   private static let rebuildGrace: Int64 = 3_000_000_000
 
@@ -104,9 +108,17 @@ struct Supervision: Sendable {
       "running",
       metadata: ["version": "\(Version.current)", "gateway": "\(boot.configuration.gateway.id)"])
     let watchdog = Task { await watch() }
+    let tableWatch = Task { await watchTables(signals) }
     for await signal in signals {
       guard signal != SIGHUP else {
         await reload()
+        continue
+      }
+      if signal == Supervision.tables {
+        if let next = await daemon.reloadTables() {
+          keep(next)
+          logger.notice("reference tables reloaded")
+        }
         continue
       }
       if signal == Supervision.rebuild {
@@ -118,6 +130,7 @@ struct Supervision: Sendable {
       logger.notice("stopping")
       await daemon.stop()
       watchdog.cancel()
+      tableWatch.cancel()
       logger.notice("stopped")
       return
     }
@@ -147,8 +160,19 @@ struct Supervision: Sendable {
   private func keep(_ configuration: Configuration) {
     do {
       try kept.keep(configuration, in: daemon.spoolDirectory)
+      try daemon.pruneAttachments()
     } catch {
       logger.error("the configuration could not be kept", metadata: ["error": "\(error)"])
+    }
+  }
+
+  private func watchTables(_ signals: SignalStream) async {
+    var watch = TableWatch()
+    while !Task.isCancelled {
+      try? await Task.sleep(nanoseconds: TableWatch.interval)
+      let paths = daemon.configuration.withLock { Set($0.tables.map(\.path)) }
+      // A fault may go without a change to the file: its log is gone, the disk has room again.
+      if watch.look(at: paths) || !daemon.tableFaults.isEmpty { signals.send(Supervision.tables) }
     }
   }
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+internal import Telemetry
 
 /// `forebay simulate`: devices that publish over MQTT.
 struct SimulateCommand: AsyncParsableCommand {

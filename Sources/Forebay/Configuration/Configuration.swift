@@ -2,6 +2,7 @@ internal import Delivery
 internal import Ingest
 internal import Pipeline
 internal import Spool
+internal import Telemetry
 
 /// Everything that a configuration file says, checked, with the defaults filled in: the settings of
 /// every part of the daemon.
@@ -19,6 +20,9 @@ struct Configuration: Sendable {
     /// Absolute; where the file was, also when its kept copy was read instead.
     var path: String
     var bytes: [UInt8]
+    /// The files beside it that shape what becomes of readings, by path: of a kept configuration, those that it ran
+    /// with; of one that has been decoded, those that were read.
+    var attachments: [Attachment] = []
 
     /// The folder that relative paths start from.
     var folder: String { PathText.folder(of: path) }
@@ -47,6 +51,8 @@ struct Configuration: Sendable {
   }
 
   var origin: Origin
+  /// The bytes of the attachments; empty once they are kept.
+  var attached: [Digest: [UInt8]]
   var gateway: Gateway
   /// In the file's order, each with the filters of the pipelines that read from it.
   var sources: [SourceSettings]
@@ -89,21 +95,29 @@ struct Configuration: Sendable {
   ///   - toleratesSurroundings: takes errors about the machine around the file (a missing secret) as
   ///     warnings: for a configuration that has run before, at a boot where the alternative is
   ///     not to run at all.
+  ///   - toleratesAttachments: takes errors about files that shape what becomes of readings as warnings: for
+  ///     those who only look at a configuration. It must not be run: its settings lack what these files say.
   static func decode(
     _ origin: Origin, shownAs file: String, files: ConfigurationFiles,
-    toleratesSurroundings: Bool = false
+    toleratesSurroundings: Bool = false, toleratesAttachments: Bool = false
   ) throws(ConfigurationErrors) -> Configuration {
-    let diagnostics = DiagnosticCollector(
-      file: file, toleratesSurroundings: toleratesSurroundings)
+    var tolerated: Set<ConfigurationDiagnostic.Concern> = []
+    if toleratesSurroundings { tolerated.insert(.surroundings) }
+    if toleratesAttachments { tolerated.insert(.attachment) }
+    let diagnostics = DiagnosticCollector(file: file, tolerating: tolerated)
+    let attachments = AttachmentCollector()
     let root = YAMLParser.parse(origin.bytes, diagnostics: diagnostics)
     let configuration = root.flatMap { root in
-      ConfigurationDecoder(origin: origin, files: files, diagnostics: diagnostics).decode(root)
+      ConfigurationDecoder(origin: origin, files: files, diagnostics: diagnostics, attachments: attachments)
+        .decode(root)
     }
     let all = diagnostics.sorted
     guard var configuration else {
       throw ConfigurationErrors(diagnostics: all, bytes: origin.bytes)
     }
     configuration.warnings = all
+    configuration.origin.attachments = attachments.attachments
+    configuration.attached = attachments.contents
     return configuration
   }
 }

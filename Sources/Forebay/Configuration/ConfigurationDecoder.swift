@@ -13,6 +13,7 @@ struct ConfigurationDecoder {
   let origin: Configuration.Origin
   let files: ConfigurationFiles
   let diagnostics: DiagnosticCollector
+  let attachments: AttachmentCollector
   let tables = TableCollector()
 
   /// Something read, with the value that it was read from, for the checks that come later.
@@ -26,7 +27,8 @@ struct ConfigurationDecoder {
   func decode(_ root: YAMLNode) -> Configuration? {
     let value = ConfigurationValue(
       node: root, keyPlace: root.start, path: "",
-      context: .init(diagnostics: diagnostics, folder: origin.folder, files: files))
+      context: .init(
+        diagnostics: diagnostics, folder: origin.folder, files: files, attachments: attachments))
     guard let top = value.section() else { return nil }
     let gateway = top.required("gateway").flatMap(gateway)
     let sourceValues = top.required("sources").map { $0.named() } ?? []
@@ -55,7 +57,7 @@ struct ConfigurationDecoder {
     warnOfUnused(sources: sources, pipelines: pipelines, uplinks: uplinks)
     guard let gateway, !diagnostics.hasErrors else { return nil }
     return Configuration(
-      origin: origin, gateway: gateway,
+      origin: origin, attached: [:], gateway: gateway,
       sources: withFilters(sources.map(\.settings), of: pipelines.map(\.settings)),
       group: group, spool: spool, pipelines: pipelines.map(\.settings), tables: tables.sources,
       uplinks: uplinks.map(\.settings), status: status, minimumLogLevel: logLevel, shutdown: shutdown,

@@ -14,6 +14,8 @@ struct ConfigurationDiagnostic: Sendable, Hashable {
     /// The machine around it: files that the text names, disk space. A configuration that has run
     /// before is still worth booting on when these have changed.
     case surroundings
+    /// A file that shapes what becomes of readings. Only who looks at a configuration can do without it.
+    case attachment
   }
 
   var severity: Severity
@@ -138,20 +140,19 @@ final class DiagnosticCollector {
   private var isFull = false
   private(set) var hasErrors = false
 
-  private let toleratesSurroundings: Bool
+  private let tolerated: Set<ConfigurationDiagnostic.Concern>
 
-  /// - Parameter toleratesSurroundings: makes warnings of errors about the machine around the file.
-  init(file: String, toleratesSurroundings: Bool = false) {
+  /// - Parameter tolerated: errors of which warnings are made.
+  init(file: String, tolerating tolerated: Set<ConfigurationDiagnostic.Concern> = []) {
     self.file = file
-    self.toleratesSurroundings = toleratesSurroundings
+    self.tolerated = tolerated
   }
 
   func error(
     at place: TextPlace?, path: String, _ message: String, hint: String? = nil,
     concern: ConfigurationDiagnostic.Concern = .text
   ) {
-    let isTolerated = toleratesSurroundings && concern == .surroundings
-    add(isTolerated ? .warning : .error, at: place, path: path, message, hint: hint, concern: concern)
+    add(tolerated.contains(concern) ? .warning : .error, at: place, path: path, message, hint: hint, concern: concern)
   }
 
   func warning(

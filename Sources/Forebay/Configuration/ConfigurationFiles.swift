@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Telemetry
 
 /// What a configuration asks of the machine that it is read on. Injected, so that reading a
 /// configuration is a function of its inputs.
@@ -6,6 +7,7 @@ struct ConfigurationFiles: Sendable {
   enum Fault: Error, Sendable, Hashable {
     case missing
     case notAFile
+    case notAFolder
     case tooLarge(limit: Int)
     /// What the system says, in words.
     case refused(String)
@@ -14,6 +16,7 @@ struct ConfigurationFiles: Sendable {
       switch self {
       case .missing: "does not exist"
       case .notAFile: "is not a file"
+      case .notAFolder: "is not a folder"
       case .tooLarge(let limit): "has more than \(Quantity.describe(bytes: Int64(limit)))"
       case .refused(let reason): "cannot be read: \(reason)"
       }
@@ -42,6 +45,8 @@ struct ConfigurationFiles: Sendable {
 
   /// The bytes of a regular file of at most so many bytes.
   var read: @Sendable (_ path: String, _ limit: Int) -> Result<Contents, Fault>
+  /// The names of what is in a folder, sorted.
+  var names: @Sendable (_ folder: String) -> Result<[String], Fault>
   var kind: @Sendable (_ path: String) -> Kind
   /// What stands against using a folder, or making it where it is missing.
   var obstacle: @Sendable (_ path: String) -> FolderObstacle?
@@ -51,11 +56,13 @@ struct ConfigurationFiles: Sendable {
   var volume: @Sendable (_ path: String) -> Volume?
   /// `$CREDENTIALS_DIRECTORY`: where systemd puts the credentials of a unit (systemd.exec(5)).
   var credentialsDirectory: String?
+  /// By the path of the original: the bytes that attachments of a kept configuration had when it ran.
+  var copies: [String: Copy] = [:]
 
   /// This machine.
   static var system: ConfigurationFiles {
     ConfigurationFiles(
-      read: readFile, kind: kindOfFile, obstacle: FolderObstacle.onDisk, resolved: resolvedPath,
+      read: readFile, names: namesInFolder, kind: kindOfFile, obstacle: FolderObstacle.onDisk, resolved: resolvedPath,
       volume: volumeOfPath,
       credentialsDirectory: environment("CREDENTIALS_DIRECTORY"))
   }
@@ -83,6 +90,21 @@ struct ConfigurationFiles: Sendable {
       guard bytes.count <= limit else { return .failure(.tooLarge(limit: limit)) }
     }
     return .success(Contents(bytes: bytes, isWorldReadable: status.st_mode & S_IROTH != 0))
+  }
+
+  private static let namesInFolder: @Sendable (String) -> Result<[String], Fault> = { path in
+    guard let directory = opendir(path) else {
+      return .failure(errno == ENOENT ? .missing : errno == ENOTDIR ? .notAFolder : .refused(errorText()))
+    }
+    defer { closedir(directory) }
+    var names: [String] = []
+    while let entry = readdir(directory) {
+      let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
+        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      if name != ".", name != ".." { names.append(name) }
+    }
+    return .success(names.sorted())
   }
 
   private static let kindOfFile: @Sendable (String) -> Kind = { path in

@@ -33,13 +33,26 @@ extension ConfigurationValue {
   /// The absolute path of a file that must be there and be good for its purpose. `credential:NAME`
   /// stands for a credential that systemd hands to the unit.
   func file(_ kind: ReferencedFile) -> String? {
+    guard let place = placeOfFile(concern: .surroundings) else { return nil }
+    if place.isThere { check(kind, at: place.path) }
+    return place.path
+  }
+
+  /// Where a file lies.
+  struct FilePlace {
+    /// Absolute.
+    var path: String
+    /// systemd hands it over.
+    var isCredential = false
+    /// False where there are no credentials, which has been reported.
+    var isThere = true
+  }
+
+  /// - Parameter concern: what it concerns when there are no credentials.
+  func placeOfFile(concern: ConfigurationDiagnostic.Concern) -> FilePlace? {
     let prefix = "credential:"
     guard let text = text(expected: "a path, or credential:NAME") else { return nil }
-    guard text.hasPrefix(prefix) else {
-      guard let path = location() else { return nil }
-      check(kind, at: path)
-      return path
-    }
+    guard text.hasPrefix(prefix) else { return location().map { FilePlace(path: $0) } }
     let name = String(text.dropFirst(prefix.count))
     guard !name.isEmpty, name.utf8.count <= 255, !name.utf8.contains(UInt8(ascii: "/")), name != ".",
       name != ".."
@@ -52,13 +65,11 @@ extension ConfigurationValue {
       error(
         "there are no credentials: the process was started without $CREDENTIALS_DIRECTORY",
         hint: "add LoadCredential=\(name):/path/of/the/file to the unit, or name a file",
-        concern: .surroundings)
+        concern: concern)
       // Where systemd would put it, for a configuration that is run all the same.
-      return "/run/credentials/forebay.service/\(name)"
+      return FilePlace(path: "/run/credentials/forebay.service/\(name)", isCredential: true, isThere: false)
     }
-    let path = "\(folder)/\(name)"
-    check(kind, at: path)
-    return path
+    return FilePlace(path: "\(folder)/\(name)", isCredential: true)
   }
 
   private func check(_ kind: ReferencedFile, at path: String) {
@@ -70,21 +81,24 @@ extension ConfigurationValue {
         error("the file \(path) \(reason)", concern: .surroundings)
         return
       }
-      // systemd guards its credentials by the folder that they lie in.
-      let isGuarded = context.files.credentialsDirectory.map { PathText.isWithin(path, $0) } ?? false
-      if kind.isConfidential, contents.isWorldReadable, !isGuarded {
-        warning(
-          "the file \(path) can be read by every user of this machine", hint: "chmod o-r \(path)",
-          concern: .surroundings)
-      }
+      if kind.isConfidential { warnIfReadable(contents, at: path) }
     }
   }
 
-  private func hint(for fault: ConfigurationFiles.Fault) -> String? {
+  func warnIfReadable(_ contents: ConfigurationFiles.Contents, at path: String) {
+    // systemd guards its credentials by the folder that they lie in.
+    let isGuarded = context.files.credentialsDirectory.map { PathText.isWithin(path, $0) } ?? false
+    guard contents.isWorldReadable, !isGuarded else { return }
+    warning(
+      "the file \(path) can be read by every user of this machine", hint: "chmod o-r \(path)",
+      concern: .surroundings)
+  }
+
+  func hint(for fault: ConfigurationFiles.Fault) -> String? {
     switch fault {
     case .missing: "relative paths start from \(context.folder)"
     case .refused: "the user that forebay runs as must be able to read it"
-    case .notAFile, .tooLarge: nil
+    case .notAFile, .notAFolder, .tooLarge: nil
     }
   }
 }

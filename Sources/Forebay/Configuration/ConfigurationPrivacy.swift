@@ -40,8 +40,7 @@ extension ConfigurationDecoder {
       return MaskSettings(rules: rules, tokeniser: nil)
     }
     let tokeniser = keys?.flatMap { try? Tokeniser(keys: $0) }
-    // Without its keys a configuration runs only where the machine around it may be at fault: then what would have
-    // been tokenised is hidden, and nothing leaves that should not.
+    // Without its keys a configuration is only looked at; whatever is done with it, nothing shows that should not.
     if tokeniser == nil {
       for index in rules.indices where rules[index].method == .tokenise { rules[index].method = .mask(keepingLast: 0) }
     }
@@ -109,7 +108,7 @@ extension ConfigurationDecoder {
         keys.append(try Tokeniser.Key(id: id, bytes: bytes))
       } catch {
         let culprit = error.kind == .keyID ? idValue : fileValue
-        culprit?.error(error.reason, concern: error.kind == .keyID ? .text : .surroundings)
+        culprit?.error(error.reason, concern: error.kind == .keyID ? .text : .attachment)
         isWhole = false
       }
     }
@@ -131,11 +130,9 @@ extension ConfigurationValue {
   /// The bytes of a key: hexadecimal digits, else the file as it is. White space at the ends does not count, for
   /// editors add it.
   fileprivate func tokenKey() -> [UInt8]? {
-    guard let path = file(.secret), case .success(let contents) = context.files.read(path, ReferencedFile.limit)
-    else { return nil }
-    var bytes = contents.bytes[...]
+    guard let file = attachment(.key) else { return nil }
     func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0D).contains(byte) }
-    bytes = bytes.drop(while: isSpace)
+    var bytes = file.bytes.drop(while: isSpace)
     while let last = bytes.last, isSpace(last) { bytes.removeLast() }
     return Hex.decode(String(decoding: bytes, as: UTF8.self)) ?? Array(bytes)
   }

@@ -16,16 +16,6 @@ struct TableSource: Sendable, Hashable {
 
   /// Why a table cannot be had.
   struct Fault: Error, Sendable, Hashable, CustomStringConvertible {
-    enum Kind: Sendable, Hashable {
-      /// The file is not there, or is not readable.
-      case file
-      /// The query, where there should be none or is none.
-      case query
-      /// What the file holds.
-      case content
-    }
-
-    var kind: Kind
     var path: String
     var reason: String
     var hint: String?
@@ -33,20 +23,19 @@ struct TableSource: Sendable, Hashable {
     var description: String { "the table \(path) \(reason)" + (hint.map { "; \($0)" } ?? "") }
   }
 
-  func read(_ files: ConfigurationFiles) throws(Fault) -> EnrichmentSettings {
-    let bytes: [UInt8]
-    switch files.read(path, settings.maximumBytes) {
-    case .success(let contents): bytes = contents.bytes
-    case .failure(let fault): throw Fault(kind: .file, path: path, reason: fault.reason)
-    }
+  /// - Parameter bytes: of the file.
+  func enrichment(_ bytes: [UInt8], _ files: ConfigurationFiles) throws(Fault) -> EnrichmentSettings {
     let isSQLite = ReferenceTable.isSQLite(bytes)
     if isSQLite != (query != nil) {
       throw Fault(
-        kind: .query, path: path,
-        reason: isSQLite ? "is an SQLite database, and nothing says what of it" : "is no SQLite database, and a CSV file has no query",
+        path: path,
+        reason: isSQLite
+          ? "is an SQLite database, and nothing says what of it"
+          : "is no SQLite database, and a CSV file has no query",
         hint: isSQLite ? "add: query: SELECT device, site FROM devices" : "leave 'query' out")
     }
-    if isSQLite { try checkLogs(bytes, files) }
+    // The copy of a kept configuration was whole when it was taken.
+    if isSQLite, files.copies[path] == nil { try checkLogs(bytes, files) }
     do throws(ReferenceError) {
       let table: ReferenceTable
       if let query {
@@ -56,7 +45,7 @@ struct TableSource: Sendable, Hashable {
       }
       return EnrichmentSettings(by: by, table: table, digest: Digest(of: Array(canonical.utf8), bytes))
     } catch {
-      throw Fault(kind: .content, path: path, reason: "cannot be used: \(error)")
+      throw Fault(path: path, reason: "cannot be used: \(error)")
     }
   }
 
@@ -70,12 +59,12 @@ struct TableSource: Sendable, Hashable {
     }
     if ReferenceTable.mayHaveLog(bytes), isInUse("-wal") {
       throw Fault(
-        kind: .content, path: path, reason: "has its newest rows in \(path)-wal, which is not read",
+        path: path, reason: "has its newest rows in \(path)-wal, which is not read",
         hint: "make a finished copy with: VACUUM INTO 'copy.db'")
     }
     if isInUse("-journal") {
       throw Fault(
-        kind: .content, path: path, reason: "is being written, or was left half written (\(path)-journal is there)",
+        path: path, reason: "is being written, or was left half written (\(path)-journal is there)",
         hint: "replace it by renaming a finished copy")
     }
   }
@@ -137,19 +126,17 @@ extension ConfigurationDecoder {
     section.set(&settings.delimiter, from: "delimiter") { $0.delimiter() }
     placement(section, &settings)
     section.close()
-    guard let path, let key, !key.isEmpty, query == nil || queryText != nil, by == nil || field != nil else { return nil }
+    guard let file, let path, key != nil, query == nil || queryText != nil, by == nil || field != nil,
+      let bytes = file.attachment(.table, at: path)
+    else { return nil }
     let source = TableSource(
       pipeline: pipeline.name, index: index, path: path, settings: settings, query: queryText, by: field)
     do throws(TableSource.Fault) {
-      let settings = try source.read(files)
+      let settings = try source.enrichment(bytes, files)
       tables.sources.append(source)
       return settings
     } catch {
-      let culprit = error.kind == .query ? query ?? file : file
-      culprit?.error(
-        "the file \(path) \(error.reason)",
-        hint: error.hint ?? (error.kind == .file ? "relative paths start from \(origin.folder)" : nil),
-        concern: .surroundings)
+      file.error("the file \(path) \(error.reason)", hint: error.hint, concern: .attachment)
       return nil
     }
   }

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Telemetry
 
 /// A URL taken apart as far as a configuration needs it (RFC 3986, section 3).
 struct ConfigurationURL: Sendable, Hashable {

@@ -18,6 +18,7 @@ struct ConfigurationValue {
     /// The folder that relative paths start from.
     let folder: String
     let files: ConfigurationFiles
+    let attachments: AttachmentCollector
   }
 
   // MARK: Reporting

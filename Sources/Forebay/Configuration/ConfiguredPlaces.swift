@@ -39,7 +39,7 @@ struct ConfiguredPlaces: Sendable, Hashable {
     }
     if !bytes.isEmpty, let places = accepted(bytes, at: path, files: files) { return places }
     for copy in kept.copies(of: path, refused: bytes, files: files) {
-      if var places = accepted(copy.bytes, at: path, files: files) {
+      if var places = accepted(copy.origin.bytes, at: path, files: files) {
         places.note = "the configuration \(config) \(reason); looking where the last one that ran says, \(copy.path)"
         return places
       }
@@ -51,13 +51,13 @@ struct ConfiguredPlaces: Sendable, Hashable {
     return places
   }
 
-  /// Secrets that this user may not read do not count.
+  /// Secrets and other files that this user may not read do not count.
   private static func accepted(
     _ bytes: [UInt8], at path: String, files: ConfigurationFiles
   ) -> ConfiguredPlaces? {
     let configuration = try? Configuration.decode(
       Configuration.Origin(path: path, bytes: bytes), shownAs: path, files: files,
-      toleratesSurroundings: true)
+      toleratesSurroundings: true, toleratesAttachments: true)
     return configuration.map { ConfiguredPlaces(spool: $0.spool.directory, socket: $0.status.socket) }
   }
 

@@ -6,9 +6,9 @@ internal import Telemetry
 /// come back after a power cut, whatever was half edited before it.
 ///
 /// Two small files, both replaced by an atomic rename:
-/// - `<spool.directory>/configuration.yaml`: the bytes that ran, and a last line that names the file
-///   they came from, their number and their SHA-256. It stays a YAML file with the same line numbers;
-///   relative paths in it start from the original's folder.
+/// - `<spool.directory>/configuration.yaml`: the bytes that ran (KeptConfiguration.swift tells the format);
+///   relative paths in it start from the original's folder. The files that shape what becomes of readings are
+///   read from ``AttachmentStore``.
 /// - `<state directory>/configuration-<16 hex digits>.location`: the digits name the path of the
 ///   configuration file; the content is that path and the spool's directory, a line each. It solves
 ///   the riddle that the spool's directory stands in the file that cannot be read.
@@ -17,9 +17,6 @@ internal import Telemetry
 /// `/var/lib/forebay`.
 struct LastGoodConfiguration: Sendable {
   static let fileName = "configuration.yaml"
-  private static let trailerMark = "# forebay-kept: "
-  /// Bytes of the trailer at most: a path has at most 4096.
-  private static let trailerLimit = 8192
 
   /// What a boot has to run on.
   struct Boot: Sendable {
@@ -72,10 +69,11 @@ struct LastGoodConfiguration: Sendable {
       refusal = error
     }
     let absolute = PathText.absolute(path, from: PathText.workingDirectory)
-    for (kept, bytes) in copies(of: absolute, refused: refusal.bytes, files: files) {
+    for (kept, origin) in copies(of: absolute, refused: refusal.bytes, files: files) {
       do throws(ConfigurationErrors) {
+        let store = AttachmentStore(spool: PathText.folder(of: kept))
         let configuration = try Configuration.decode(
-          Configuration.Origin(path: absolute, bytes: bytes), shownAs: kept, files: files,
+          origin, shownAs: kept, files: store.overlay(files, with: origin.attachments),
           toleratesSurroundings: true)
         return Boot(
           configuration: configuration, refused: refusal,
@@ -90,8 +88,6 @@ struct LastGoodConfiguration: Sendable {
     }
     throw refusal
   }
-
-  static let limit = YAMLParser.Limits().bytes + trailerLimit
 
   /// Errors that an alarm names; more would hide the first.
   private static let namedErrors = 5
@@ -110,14 +106,20 @@ struct LastGoodConfiguration: Sendable {
   ///   - bytes: what the file holds now.
   func copies(
     of path: String, refused bytes: [UInt8], files: ConfigurationFiles
-  ) -> [(path: String, bytes: [UInt8])] {
+  ) -> [(path: String, origin: Configuration.Origin)] {
     candidates(for: path, refused: bytes, files: files).compactMap { directory in
-      let kept = "\(directory)/\(LastGoodConfiguration.fileName)"
-      guard case .success(let contents) = files.read(kept, LastGoodConfiguration.limit),
-        let bytes = LastGoodConfiguration.bytes(in: contents.bytes, keptFrom: path)
-      else { return nil }
-      return (kept, bytes)
+      guard let origin = LastGoodConfiguration.copy(in: directory, files: files), origin.path == path else {
+        return nil
+      }
+      return ("\(directory)/\(LastGoodConfiguration.fileName)", origin)
     }
+  }
+
+  /// The configuration that ran last on a spool; nil where none is kept, or it is not whole.
+  static func copy(in directory: String, files: ConfigurationFiles) -> Configuration.Origin? {
+    guard case .success(let contents) = files.read("\(directory)/\(fileName)", Configuration.Origin.keptLimit)
+    else { return nil }
+    return Configuration.Origin(kept: contents.bytes)
   }
 
   /// Where a kept copy may lie, likeliest first: where the location file says; where the refused file
@@ -141,19 +143,6 @@ struct LastGoodConfiguration: Sendable {
     return directories
   }
 
-  /// What a kept file holds, if it was kept from `path` and is whole.
-  private static func bytes(in file: [UInt8], keptFrom path: String) -> [UInt8]? {
-    guard file.last == UInt8(ascii: "\n"),
-      let before = file.dropLast().lastIndex(of: UInt8(ascii: "\n"))
-    else { return nil }
-    let bytes = Array(file[..<before])
-    return Array(file[before...]) == trailer(for: bytes, from: path) ? bytes : nil
-  }
-
-  private static func trailer(for bytes: [UInt8], from path: String) -> [UInt8] {
-    Array("\n\(trailerMark)bytes=\(bytes.count) sha256=\(Digest(of: bytes)) path=\(path)\n".utf8)
-  }
-
   private func locationFile(for path: String) -> String {
     "\(stateDirectory)/configuration-\(Digest(of: Array(path.utf8)).hex.prefix(16)).location"
   }
@@ -167,12 +156,15 @@ struct LastGoodConfiguration: Sendable {
   ///   exist. The state directory is made when only its last part is missing.
   func keep(_ configuration: Configuration, in directory: String) throws(Fault) {
     let origin = configuration.origin
-    guard !(origin.path + directory).utf8.contains(UInt8(ascii: "\n")) else {
+    guard origin.isKeepable, !directory.utf8.contains(UInt8(ascii: "\n")) else {
       throw Fault(operation: "keep", path: quoted(origin.path), cause: "the path has a line break")
     }
-    try LastGoodConfiguration.replace(
-      "\(directory)/\(LastGoodConfiguration.fileName)",
-      with: origin.bytes + LastGoodConfiguration.trailer(for: origin.bytes, from: origin.path))
+    do throws(SpoolError) {
+      try AttachmentStore(spool: directory).keep(configuration.attached)
+    } catch {
+      throw Fault(operation: error.operation, path: error.path, cause: error.cause)
+    }
+    try LastGoodConfiguration.replace("\(directory)/\(LastGoodConfiguration.fileName)", with: origin.kept)
     _ = mkdir(stateDirectory, 0o750)
     try LastGoodConfiguration.replace(
       locationFile(for: origin.path), with: Array("\(origin.path)\n\(directory)\n".utf8))

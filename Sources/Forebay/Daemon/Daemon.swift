@@ -22,6 +22,7 @@ final class Daemon: Sendable {
   /// What ran when the spool was opened: some of it cannot change before it is opened again.
   private let booted: Configuration
   private let refused: Mutex<String?>
+  private let brokenTables: Mutex<[String]> = Mutex([])
   private let logger: Logger
 
   /// Opens the spool and builds every stage; nothing runs yet.
@@ -43,14 +44,23 @@ final class Daemon: Sendable {
     self.pipelines = pipelines
     self.uplinks = uplinks
     self.configuration = Mutex(configuration)
-    booted = configuration
+    booted = configuration.withoutAttached
     refused = Mutex(alarm)
     self.logger = logger
   }
 
   /// Starts the stages from the far end, so that each finds the next one running.
   func start() async throws {
-    let configuration = configuration.withLock { $0 }
+    let configuration = configuration.withLock { whole in
+      defer { whole = whole.withoutAttached }
+      return whole
+    }
+    do {
+      try AttachmentStore(spool: spoolDirectory).keep(configuration.attached)
+    } catch {
+      // On a full disk, too, what is there is run; these are needed when it is dropped or refused.
+      logger.error("the files beside the configuration could not be kept", metadata: ["error": "\(error)"])
+    }
     try spool.space.update(used: try spool.usedBytes())
     await uplinks.apply(configuration.uplinks)
     try pipelines.start(PipelineWorker.Plan(configuration))
@@ -62,18 +72,41 @@ final class Daemon: Sendable {
   /// old one is sealed under the old one.
   func reload(_ next: Configuration) async throws {
     // First what can fail.
+    try AttachmentStore(spool: spoolDirectory).keep(next.attached)
     try await pipelines.reload(PipelineWorker.Plan(next))
     await uplinks.apply(next.uplinks)
     intake.reload(sources: next.sources)
-    configuration.withLock { $0 = next }
+    configuration.withLock { $0 = next.withoutAttached }
     refused.withLock { $0 = nil }
+    brokenTables.withLock { $0 = [] }
     for key in next.keysThatNeedARestart(since: booted) {
       logger.warning("this change takes effect at the next start", metadata: ["key": "\(key)"])
     }
   }
 
+  /// Deletes the files that no configuration needs any more: neither the one that is kept for the next boot nor one
+  /// under which a pipeline drains.
+  func pruneAttachments() throws {
+    let kept = LastGoodConfiguration.copy(in: spoolDirectory, files: .system)
+    let draining = try spool.state.configurations().map(Configuration.Origin.init(kept:))
+    let origins = [kept, configuration.withLock { $0.origin }] + draining
+    AttachmentStore(spool: spoolDirectory).prune(
+      keeping: Set(origins.flatMap { $0?.attachments ?? [] }.map(\.digest)))
+  }
+
   /// The edited configuration was refused, for this reason; the old one goes on.
   func refuse(_ reason: String) { refused.withLock { $0 = reason } }
+
+  /// Tables whose files have changed and cannot be used, so that the old ones go on; empty when all is well.
+  func report(tableFaults faults: [String]) {
+    let new = brokenTables.withLock { known in
+      defer { known = faults }
+      return faults.filter { !known.contains($0) }
+    }
+    for fault in new { logger.error("a reference table cannot be used; the old one goes on", metadata: ["cause": "\(fault)"]) }
+  }
+
+  var tableFaults: [String] { brokenTables.withLock { $0 } }
 
   /// Where the configuration that runs is kept: the spool that is open, whatever the newest one says.
   var spoolDirectory: String { booted.spool.directory }
@@ -103,6 +136,13 @@ final class Daemon: Sendable {
 }
 
 extension Configuration {
+  /// Without the bytes of its attachments, which are kept on disk: tables can be large.
+  var withoutAttached: Configuration {
+    var copy = self
+    copy.attached = [:]
+    return copy
+  }
+
   /// What a reload cannot change.
   func keysThatNeedARestart(since before: Configuration) -> [String] {
     var keys: [String] = []

@@ -26,13 +26,13 @@ final class PipelineWorker: Sendable {
   struct Plan: Sendable {
     var assignments: [Assignment]
     var gateway: String
-    /// The configuration's text, kept for pipelines that a later one drops.
+    /// The configuration as it is kept for pipelines that a later one drops.
     var configuration: [UInt8]
 
     init(_ configuration: Configuration) {
       assignments = configuration.pipelines.map(Assignment.init)
       gateway = configuration.gateway.id
-      self.configuration = configuration.origin.bytes
+      self.configuration = configuration.origin.kept
     }
   }
 
@@ -82,19 +82,23 @@ final class PipelineWorker: Sendable {
   /// under the configuration that they ran under.
   func start(_ plan: Plan) throws {
     let work = try Work(
-      spool: spool, plan: plan, read: PipelineWorker.assignment, now: moment(), logger: logger)
+      spool: spool, plan: plan, read: PipelineWorker.assignments(keptIn: spool.settings.directory), now: moment(),
+      logger: logger)
     // The value moves to the thread, which is the only one that ever touches it.
     let handover = Handover(work)
     try Worker.start("pipelines") { self.run(handover.take()) }.detach()
   }
 
-  /// What an older configuration said of a pipeline. What it says of the machine around it does not
-  /// matter any more.
-  static func assignment(_ name: String, _ text: [UInt8]) -> Assignment? {
-    let origin = Configuration.Origin(path: Configuration.defaultPath, bytes: text)
-    let configuration = try? Configuration.decode(
-      origin, shownAs: origin.path, files: .system, toleratesSurroundings: true)
-    return configuration?.pipelines.first { $0.name == name }.map(Assignment.init)
+  /// Reads what an older configuration said of a pipeline, with the files beside it as they were. What it says of
+  /// the machine around it does not matter any more.
+  static func assignments(keptIn spool: String) -> (_ name: String, _ kept: [UInt8]) -> Assignment? {
+    { name, kept in
+      guard let origin = Configuration.Origin(kept: kept) else { return nil }
+      let files = AttachmentStore(spool: spool).overlay(.system, with: origin.attachments)
+      let configuration = try? Configuration.decode(
+        origin, shownAs: origin.path, files: files, toleratesSurroundings: true)
+      return configuration?.pipelines.first { $0.name == name }.map(Assignment.init)
+    }
   }
 
   /// New messages are in the log, or there is room again.
@@ -126,6 +130,7 @@ final class PipelineWorker: Sendable {
 
   private func run(_ work: consuming Work) {
     var work = work
+    let read = PipelineWorker.assignments(keptIn: spool.settings.directory)
     var finishing: (deadline: Int64, done: CheckedContinuation<Void, Never>)?
     while true {
       let commands = shared.withLock { shared in
@@ -136,7 +141,7 @@ final class PipelineWorker: Sendable {
         switch command {
         case .reload(let plan, let done):
           let now = moment()
-          let result = Result { try work.reload(plan, read: PipelineWorker.assignment, now: now) }
+          let result = Result { try work.reload(plan, read: read, now: now) }
           if case .failure(let error) = result { work.recover(from: error, now: now) }
           done.resume(with: result)
         case .finish(let deadline, let done):

@@ -14,7 +14,7 @@ struct ConfigurationDocumentsTests {
         ? "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n" : "secret"
       return .success(.init(bytes: Array(text.utf8), isWorldReadable: false))
     },
-    kind: { $0.hasSuffix(".sock") ? .socket : .directory }, obstacle: { _ in nil }, resolved: { $0 },
+    names: { _ in .success([]) }, kind: { $0.hasSuffix(".sock") ? .socket : .directory }, obstacle: { _ in nil }, resolved: { $0 },
     volume: { _ in nil },
     credentialsDirectory: "/run/credentials/forebay.service")
 

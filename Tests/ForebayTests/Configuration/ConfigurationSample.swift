@@ -46,6 +46,11 @@ enum Sample {
         return .success(
           .init(bytes: Array(text.utf8), isWorldReadable: worldReadable.contains(path)))
       },
+      names: { folder in
+        let names = contents.keys.filter { PathText.folder(of: $0) == folder }
+        return names.isEmpty && !folders.contains(folder)
+          ? .failure(.missing) : .success(names.map { String($0.dropFirst(folder.count + 1)) }.sorted())
+      },
       kind: { others.contains($0) ? .other : folders.contains($0) ? .directory : .missing },
       obstacle: { obstacles[$0] ?? (others.contains($0) ? .notAFolder($0) : nil) },
       resolved: { $0 },

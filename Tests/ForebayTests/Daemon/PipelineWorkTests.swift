@@ -54,7 +54,7 @@ private final class Bench {
 
   private static func work(_ spool: Spool, _ text: String, _ now: Moment) throws -> Work {
     try Work(
-      spool: spool, plan: plan(text), read: PipelineWorker.assignment, now: now,
+      spool: spool, plan: plan(text), read: PipelineWorker.assignments(keptIn: spool.settings.directory), now: now,
       logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
   }
 
@@ -78,7 +78,7 @@ private final class Bench {
   }
 
   func reload(_ text: String) throws {
-    try work.reload(Bench.plan(text), read: PipelineWorker.assignment, now: Bench.moment(clock))
+    try work.reload(Bench.plan(text), read: PipelineWorker.assignments(keptIn: spool.settings.directory), now: Bench.moment(clock))
   }
 
   /// The daemon dies and starts again.

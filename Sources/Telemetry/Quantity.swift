@@ -1,14 +1,15 @@
 /// Byte sizes and durations as people write them: a number and a unit.
 ///
 /// Everything is exact: `0.5 GiB` is 536870912 bytes, and `0.1 B` is refused instead of rounded.
-enum Quantity {
-  struct Unit: Sendable {
+package enum Quantity {
+  private struct Unit: Sendable {
     var name: String
     /// Bytes or nanoseconds.
     var factor: Int64
   }
 
-  enum Fault: Error, Sendable, Hashable {
+  /// Why a text is no quantity.
+  package enum Fault: Error, Sendable, Hashable {
     /// Not a number with a unit behind it.
     case malformed
     /// A number alone, where the unit makes all the difference.
@@ -23,7 +24,7 @@ enum Quantity {
   }
 
   /// Binary units count by 1024, decimal ones by 1000 (IEC 80000-13).
-  static let byteUnits: [Unit] = [
+  private static let byteUnits: [Unit] = [
     Unit(name: "B", factor: 1),
     Unit(name: "KiB", factor: 1 << 10), Unit(name: "MiB", factor: 1 << 20),
     Unit(name: "GiB", factor: 1 << 30), Unit(name: "TiB", factor: 1 << 40),
@@ -31,7 +32,7 @@ enum Quantity {
     Unit(name: "GB", factor: 1_000_000_000), Unit(name: "TB", factor: 1_000_000_000_000),
   ]
 
-  static let timeUnits: [Unit] = [
+  private static let timeUnits: [Unit] = [
     Unit(name: "ns", factor: 1), Unit(name: "us", factor: 1000), Unit(name: "µs", factor: 1000),
     Unit(name: "ms", factor: 1_000_000), Unit(name: "s", factor: second),
     Unit(name: "min", factor: 60 * second), Unit(name: "m", factor: 60 * second),
@@ -48,10 +49,10 @@ enum Quantity {
     "hours": ["h"], "day": ["d"], "days": ["d"],
   ]
 
-  static let second: Int64 = 1_000_000_000
+  private static let second: Int64 = 1_000_000_000
 
   /// `8 GiB`, `10 MB`, `1.5 KiB`, `4096`.
-  static func bytes(_ text: String) throws(Fault) -> Int64 {
+  package static func bytes(_ text: String) throws(Fault) -> Int64 {
     let terms = try terms(of: text)
     guard let term = terms.first, terms.count == 1 else { throw .malformed }
     if term.unit.isEmpty { return try value(term, factor: 1) }
@@ -59,7 +60,7 @@ enum Quantity {
   }
 
   /// Nanoseconds of `250 ms`, `24 h`, `1h30min`, `0`.
-  static func duration(_ text: String) throws(Fault) -> Int64 {
+  package static func duration(_ text: String) throws(Fault) -> Int64 {
     let terms = try terms(of: text)
     var sum: Int64 = 0
     var before = Int64.max
@@ -80,17 +81,17 @@ enum Quantity {
   }
 
   /// The shortest writing with one unit: `250 ms`, `90 min`.
-  static func describe(duration: Int64) -> String {
+  package static func describe(duration: Int64) -> String {
     describe(duration, timeUnits.filter { !["µs", "m"].contains($0.name) }, smallest: "ns")
   }
 
   /// `256 KiB`, `1500 B`.
-  static func describe(bytes: Int64) -> String {
+  package static func describe(bytes: Int64) -> String {
     describe(bytes, byteUnits.filter { $0.name == "B" || $0.name.hasSuffix("iB") }, smallest: "B")
   }
 
   /// `9.7 GiB`: for what is measured, where the last byte says nothing.
-  static func describe(roughly bytes: Int64) -> String {
+  package static func describe(roughly bytes: Int64) -> String {
     guard let unit = byteUnits.last(where: { $0.name.hasSuffix("iB") && bytes >= $0.factor }) else {
       return "\(bytes) B"
     }

@@ -1,7 +1,7 @@
 /// Guesses which of some permitted words was meant by one that is not.
-enum Suggestion {
+package enum Suggestion {
   /// The permitted word nearest to `word`; nil when none is near enough to be more than a coincidence.
-  static func nearest(to word: String, among permitted: [String]) -> String? {
+  package static func nearest(to word: String, among permitted: [String]) -> String? {
     let text = folded(word)
     guard !text.isEmpty, text.count <= 64 else { return nil }
     var best: (word: String, distance: Int)?
@@ -24,7 +24,7 @@ enum Suggestion {
 
   /// The fewest insertions, deletions, replacements and swaps of neighbours that make `b` of `a`
   /// (optimal string alignment).
-  static func distance(_ a: [UInt8], _ b: [UInt8]) -> Int {
+  package static func distance(_ a: [UInt8], _ b: [UInt8]) -> Int {
     var twoBefore = [Int](repeating: 0, count: b.count + 1)
     var before = Array(0...b.count)
     for (i, left) in a.enumerated() {
