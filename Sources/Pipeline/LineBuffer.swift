@@ -21,16 +21,18 @@ struct LineBuffer: Sendable {
   }
 
   /// Adds the line of a reading with other data than it was decoded with.
-  /// - Parameter payload: what the reading's key points into.
+  /// - Parameters:
+  ///   - payload: what the reading's key points into.
+  ///   - extra: further members of the line, each with a comma before it.
   mutating func append(
     _ reading: Reading, of payload: UnsafeRawBufferPointer, data: UnsafeRawBufferPointer, isCompact: Bool,
-    route: Route
+    route: Route, extra: [UInt8] = []
   ) {
     var key = UnsafeRawBufferPointer(start: nil, count: 0)
     if case .field(let range) = reading.key { key = UnsafeRawBufferPointer(rebasing: payload[range]) }
     let room =
       route.lineStart.count + key.count + LineBuffer.keyEnd.count + RFC3339.maximumLength
-      + route.lineMiddle.count + data.count + 2
+      + route.lineMiddle.count + extra.count + data.count + 2
     write(room: room) { target in
       var writer = Writer(target)
       writer.put(route.lineStart)
@@ -39,7 +41,13 @@ struct LineBuffer: Sendable {
         writer.put(LineBuffer.keyEnd)
       }
       writer.advance(RFC3339.write(reading.time, to: writer.next))
-      writer.put(route.lineMiddle)
+      if extra.isEmpty {
+        writer.put(route.lineMiddle)
+      } else {
+        writer.put(Array(route.lineMiddle.dropLast(Route.dataName.count)))
+        writer.put(extra)
+        writer.put(Route.dataName)
+      }
       if isCompact {
         writer.put(data)
       } else {
@@ -49,6 +57,33 @@ struct LineBuffer: Sendable {
       writer.put(UInt8(ascii: "\n"))
       return writer.written
     }
+  }
+
+  /// Bytes that the line of a reading takes at most, if its data goes into it as it is.
+  static func bound(_ reading: Reading, route: Route) -> Int {
+    let key = if case .field(let range) = reading.key { range.count + keyEnd.count } else { 0 }
+    return route.lineStart.count + key + RFC3339.length(reading.time) + route.lineMiddle.count + reading.data.count + 2
+  }
+
+  /// Takes out everything as bodies of at most so many bytes and lines each; a longer line stands alone. None is
+  /// empty.
+  mutating func takeBodies(maximumBytes: Int, maximumCount: Int) -> [(body: [UInt8], count: Int)] {
+    var bodies: [(body: [UInt8], count: Int)] = []
+    var start = 0
+    var end = 0
+    var lines = 0
+    while end < count {
+      let next = (storage[end..<count].firstIndex(of: UInt8(ascii: "\n")) ?? count - 1) + 1
+      if lines > 0, next - start > maximumBytes || lines == maximumCount {
+        bodies.append((Array(storage[start..<end]), lines))
+        (start, lines) = (end, 0)
+      }
+      end = next
+      lines += 1
+    }
+    if lines > 0 { bodies.append((Array(storage[start..<end]), lines)) }
+    _ = takeFirst(count)
+    return bodies
   }
 
   /// Adds a line that is already encoded, with its line feed if it lacks one.

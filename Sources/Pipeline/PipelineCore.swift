@@ -21,6 +21,8 @@ package struct PipelineCore: Sendable {
   private var router: TopicRouter
   private var decoder: ReadingDecoder
   private var stages: ReadingStages
+  /// Of pipelines whose event time is the receipt.
+  private var clock: ReceiptClock?
   private var lines: LineBuffer
   private var open: OpenBatch?
   private var closed: [ClosedBatch] = []
@@ -45,6 +47,7 @@ package struct PipelineCore: Sendable {
     router = TopicRouter(settings: settings)
     decoder = ReadingDecoder(settings: settings)
     stages = try ReadingStages(settings: settings, stored: stored)
+    if case .receipt(let hold) = settings.time { clock = try ReceiptClock(hold: hold, stored: stored) }
     lines = LineBuffer(keeping: 2 * settings.batch.maximumBytes)
   }
 
@@ -58,8 +61,15 @@ package struct PipelineCore: Sendable {
   package var sealableBatches: Int { closed.count }
   /// Bytes in memory until the next seal: bodies before their compression, and refused payloads.
   package var sealableBytes: Int { closed.reduce(decided.rejectedBytes) { $0 + $1.body.count } }
-  /// When ``tick(_:)`` will close the open batch, in monotonic nanoseconds; nil where none is open.
-  package var deadline: Int64? { open?.deadline }
+  /// When ``tick(_:)`` will close the open batch or a message has been held for long enough, in monotonic nanoseconds;
+  /// nil for neither.
+  package var deadline: Int64? {
+    [open?.deadline, clock?.heldUntil].compactMap { $0 }.min()
+  }
+  /// Whether the next message waits for the wall clock to be synchronised.
+  package var isHeld: Bool { clock?.heldUntil != nil }
+  /// What the stages have seen beside what the ledger counts.
+  package var observations: StageObservations { stages.observations }
   /// Where the next seal will put the checkpoint.
   package var checkpoint: Offset { open?.start ?? readPosition }
 
@@ -68,8 +78,8 @@ package struct PipelineCore: Sendable {
 
   // MARK: Records
 
-  /// Takes the records of a block from the read position on. Batches close on count and bytes as they
-  /// fill.
+  /// Takes the records of a block from the read position on, up to one that has to wait (``isHeld``). Batches close on
+  /// count and bytes as they fill.
   ///
   /// Blocks come in the order of the log. Offsets that are missing before the block, without ``skip``
   /// having said why, are booked as damaged: the log had counted them as received.
@@ -100,34 +110,36 @@ package struct PipelineCore: Sendable {
           continue
         }
         let offset = block.first + index
+        guard let received = receipt(group.moment(of: index), now: now) else {
+          readPosition = offset
+          return
+        }
         let payload = UnsafeRawBufferPointer(rebasing: payloads[entry.payloadRange])
+        let origin = group.origins[entry.origin]
         do throws(Refusal) {
-          try decoder.decode(payload, keyIsInTopic: route.hasKey, received: entry.wall, offset: offset)
+          try decoder.decode(payload, keyIsInTopic: route.hasKey, received: received.wall, offset: offset)
           var outcome = Tally()
           outcome.counters.decoded = 1
           outcome.counters.produced = Int64(decoder.items.count)
-          let source = ReadingStages.Source(
-            route: route, origin: group.origins[entry.origin], log: log, offset: offset,
-            received: group.moment(of: index))
-          if take(payload, from: source, at: offset, outcome: &outcome, now: now) {
-            open?.last = offset
-            if open?.first == nil { open?.first = offset }
-          }
-          note { $0 += outcome }
-          stages.remember()
-          closeIfFull(now)
+          let source = ReadingStages.Source(route: route, origin: origin, log: log, offset: offset, received: received)
+          take(payload, from: source, at: offset, isFromLog: true, outcome: &outcome, now: now)
         } catch {
+          let isWithheld = settings.mask != nil
           let rejection = Rejection(
-            stage: .decode, rule: error.rule.rawValue, reason: error.reason,
-            origin: group.origins[entry.origin], log: log, offset: offset,
-            received: group.moment(of: index), payload: Array(payload))
+            stage: .decode, rule: error.rule.rawValue, reason: error.reason, origin: origin, log: log, offset: offset,
+            received: group.moment(of: index), payload: isWithheld ? [] : Array(payload), isWithheld: isWithheld)
           note { $0.add(rejection) }
         }
         // Refused payloads behind the open batch wait in memory for its seal. They must not pile up.
         if pending.rejectedBytes > settings.batch.maximumBytes { close(now) }
       }
+      readPosition = block.end
     }
-    readPosition = block.end
+  }
+
+  /// When a message was received, as far as the pipeline knows; nil where it has to wait.
+  private mutating func receipt(_ moment: Moment, now: Moment) -> Moment? {
+    clock == nil ? moment : clock?.receipt(moment, now: now)
   }
 
   /// Passes over a stretch of the log that holds nothing to read.
@@ -157,14 +169,11 @@ package struct PipelineCore: Sendable {
       var outcome = Tally()
       outcome.resolved.append(letter.id)
       if rejection.stage == .upstream {
-        try requeue(line: rejection.payload, now: now)
         outcome.counters.requeued = 1
+        try requeue(line: rejection.payload, outcome: outcome, now: now)
       } else {
         try requeue(rejection, outcome: &outcome, now: now)
       }
-      note { $0 += outcome }
-      stages.remember()
-      closeIfFull(now)
     } catch {
       var again = rejection
       again.rule = error.rule.rawValue
@@ -174,14 +183,15 @@ package struct PipelineCore: Sendable {
   }
 
   /// A line that the upstream refused is delivered once more as it is.
-  private mutating func requeue(line: [UInt8], now: Moment) throws(Refusal) {
+  private mutating func requeue(line: [UInt8], outcome: Tally, now: Moment) throws(Refusal) {
     let inner = line.dropLast(line.last == UInt8(ascii: "\n") ? 1 : 0)
     guard !inner.isEmpty, !inner.contains(UInt8(ascii: "\n")) else {
       throw Refusal(.line, "the dead letter is not exactly one line")
     }
-    let before = lines.count
+    if lines.count + line.count > settings.batch.maximumBytes { close(now) }
+    let begins = beginPending()
     lines.append(line: line)
-    place(1, behind: before, at: readPosition, now: now)
+    end(1, begins: begins, at: readPosition, isFromLog: false, outcome: outcome, now: now)
   }
 
   /// A payload is decoded once more; a line that a stage behind the decoder refused goes on there.
@@ -193,18 +203,19 @@ package struct PipelineCore: Sendable {
     }
     let source = ReadingStages.Source(
       route: route, origin: rejection.origin, log: rejection.log, offset: rejection.offset,
-      received: rejection.received, behind: rejection.stage)
+      received: clock?.pastReceipt(rejection.received, now: now) ?? rejection.received, behind: rejection.stage,
+      isRemembered: rejection.wasRemembered)
     let position = readPosition
     let result: Result<Void, Refusal> = rejection.payload.withUnsafeBytes { bytes in
       do throws(Refusal) {
         if rejection.stage == .decode {
           try decoder.decode(
-            bytes, keyIsInTopic: route.hasKey, received: rejection.received.wall, offset: rejection.offset)
+            bytes, keyIsInTopic: route.hasKey, received: source.received.wall, offset: rejection.offset)
         } else {
           try decoder.decode(line: bytes, keyIsInTopic: route.hasKey, offset: rejection.offset)
         }
         outcome.counters.requeued = Int64(decoder.items.count)
-        _ = take(bytes, from: source, at: position, outcome: &outcome, now: now)
+        take(bytes, from: source, at: position, isFromLog: false, outcome: &outcome, now: now)
         return .success(())
       } catch { return .failure(error) }
     }
@@ -213,23 +224,63 @@ package struct PipelineCore: Sendable {
 
   // MARK: Batches
 
-  /// Closes the open batch if it has reached its age.
+  /// Time has come to `now`: windows may close without a reading, and the open batch if it has reached its age.
   package mutating func tick(_ now: Moment) {
+    if stages.window?.followsTheClock == true {
+      let begins = beginPending()
+      var outcome = Tally()
+      let count = stages.tick(now, into: &lines, outcome: &outcome)
+      end(count, begins: begins, at: readPosition, isFromLog: false, outcome: outcome, now: now)
+    }
     if let open, now.monotonic >= open.deadline { close(now) }
+  }
+
+  /// Closes every window whatever the watermark, and the open batch: before other rules take over, and at the end of
+  /// all readings.
+  package mutating func drainWindows(_ now: Moment) {
+    let begins = beginPending()
+    var outcome = Tally()
+    let count = stages.drainWindows(into: &lines, outcome: &outcome)
+    end(count, begins: begins, at: readPosition, isFromLog: false, outcome: outcome, now: now)
+    close(now)
   }
 
   /// Closes the open batch whatever its age: to drain, to stop, or before another version takes over.
   package mutating func close(_ now: Moment) {
-    close(bytes: lines.count, now: now)
+    guard let batch = open else { return }
+    let bodies: [(body: [UInt8], count: Int)]
+    if lines.count <= settings.batch.maximumBytes, batch.count <= settings.batch.maximumCount {
+      bodies = [(lines.takeFirst(lines.count), batch.count)]
+    } else {
+      bodies = lines.takeBodies(
+        maximumBytes: settings.batch.maximumBytes, maximumCount: settings.batch.maximumCount)
+    }
+    for (body, count) in bodies {
+      closed.append(
+        ClosedBatch(
+          log: log, first: batch.first ?? batch.start, last: batch.last ?? batch.start, count: count, body: body,
+          sealed: now))
+    }
+    decided += pending
+    pending = Tally()
+    open = nil
+    pendingDecided()
   }
 
-  /// Runs what was decoded from `payload` through the stages and adds the lines that come out to the open batch.
-  /// - Returns: whether there were any.
+  /// Runs what was decoded from `payload` through the stages and books what comes out.
   private mutating func take(
-    _ payload: UnsafeRawBufferPointer, from source: ReadingStages.Source, at position: Offset,
+    _ payload: UnsafeRawBufferPointer, from source: ReadingStages.Source, at position: Offset, isFromLog: Bool,
     outcome: inout Tally, now: Moment
-  ) -> Bool {
-    let before = lines.count
+  ) {
+    let gives = stages.mayGiveLines(decoder.items)
+    // Once the stages have met the message it cannot be parted from the open batch any more.
+    if let open, gives,
+      open.count + decoder.items.count > settings.batch.maximumCount
+        || lines.count + bound(source.route) > settings.batch.maximumBytes
+    {
+      close(now)
+    }
+    let begins = gives && beginPending()
     let count: Int
     if let text = decoder.text {
       count = text.withUnsafeBytes { text in
@@ -238,42 +289,54 @@ package struct PipelineCore: Sendable {
     } else {
       count = stages.run(decoder.items, decoder.tape, payload, from: source, into: &lines, outcome: &outcome)
     }
-    guard count > 0 else { return false }
-    place(count, behind: before, at: position, now: now)
+    end(count, begins: begins, at: position, isFromLog: isFromLog, outcome: outcome, now: now)
+  }
+
+  /// Bytes that the lines of the readings at hand take, as far as they are known before the stages have met them.
+  private func bound(_ route: Route) -> Int {
+    decoder.items.reduce(0) { $0 + LineBuffer.bound($1.reading, route: route) }
+  }
+
+  /// Comes before anything that may open a batch.
+  /// - Returns: false where one is open, which it is part of.
+  private mutating func beginPending() -> Bool {
+    guard open == nil else { return false }
+    stages.beginPending()
+    clock?.beginPending()
     return true
   }
 
-  /// Makes the lines behind the first `before` bytes, which are those of one message, part of the open batch.
-  /// Closes it before if they would exceed its bytes, and opens one where there is none. They are not parted: a
-  /// batch may be fuller for the last message in it.
-  private mutating func place(_ count: Int, behind before: Int, at position: Offset, now: Moment) {
-    if before > 0, lines.count > settings.batch.maximumBytes { close(bytes: before, now: now) }
+  private mutating func pendingDecided() {
+    stages.pendingDecided()
+    clock?.pendingDecided()
+  }
+
+  /// Makes the last `count` lines, which are those of one message, part of the open batch; opens one where there is
+  /// none. They are sealed together: where they fill the batch to beyond its bounds they are parted, and closed as a
+  /// whole.
+  /// - Parameter begins: whether ``beginPending()`` was said for them.
+  private mutating func end(
+    _ count: Int, begins: Bool, at position: Offset, isFromLog: Bool, outcome: Tally, now: Moment
+  ) {
+    guard count > 0 else {
+      if begins { pendingDecided() }
+      return note { $0 += outcome }
+    }
+    let isUnforeseen = open == nil && !begins
     if open == nil {
       let (deadline, overflow) = now.monotonic.addingReportingOverflow(settings.batch.maximumAge)
       open = OpenBatch(start: position, deadline: overflow ? .max : deadline)
-      stages.beginPending()
     }
     open?.count += count
-  }
-
-  private mutating func closeIfFull(_ now: Moment) {
-    guard let open else { return }
-    if open.count >= settings.batch.maximumCount || lines.count >= settings.batch.maximumBytes {
-      close(now)
+    if isFromLog {
+      open?.last = position
+      if open?.first == nil { open?.first = position }
     }
-  }
-
-  /// Closes the open batch, whose lines are the first `bytes` of the buffer.
-  private mutating func close(bytes: Int, now: Moment) {
-    guard let batch = open else { return }
-    closed.append(
-      ClosedBatch(
-        log: log, first: batch.first ?? batch.start, last: batch.last ?? batch.start,
-        count: batch.count, body: lines.takeFirst(bytes), sealed: now))
-    decided += pending
-    pending = Tally()
-    open = nil
-    stages.pendingDecided()
+    note { $0 += outcome }
+    let isFull =
+      lines.count >= settings.batch.maximumBytes || (open?.count ?? 0) >= settings.batch.maximumCount
+    // What the stages hold cannot be stored as it was before this message: so it is sealed with it.
+    if isFull || isUnforeseen { close(now) }
   }
 
   /// Books something that happened at the read position.
@@ -299,8 +362,7 @@ package struct PipelineCore: Sendable {
     guard next != state || !batches.isEmpty || !refusedAgain.isEmpty || !decided.resolved.isEmpty else { return nil }
     return Seal(
       batches: batches, rejections: decided.rejections, counters: decided.counters,
-      resolvedDeadLetters: decided.resolved, refusedAgain: refusedAgain, stages: stages.changes(),
-      state: next)
+      resolvedDeadLetters: decided.resolved, refusedAgain: refusedAgain, stages: changes(), state: next)
   }
 
   /// The seal that ``nextSeal()`` gave, since when no record was processed, is stored.
@@ -310,6 +372,12 @@ package struct PipelineCore: Sendable {
     decided = Tally()
     refusedAgain = []
     stages.stored()
+    clock?.stored()
+  }
+
+  private func changes() -> [StageState] {
+    let clock = clock?.changes()
+    return (clock?.rows.isEmpty == false ? [clock].compactMap { $0 } : []) + stages.changes()
   }
 
   /// Gives the closed batches their identities, digests and compressed bodies.

@@ -8,6 +8,22 @@ internal import Telemetry
 /// included, for "same records, same version, same ticks: same batches" must hold to the letter. Where
 /// the batches are sent (`to`) is not: it changes none of them.
 package func pipelineVersion(_ settings: PipelineSettings) -> String {
+  canonicalDigest(settings, ofReadingsOnly: false)
+}
+
+/// What the contents of open windows depend on: windows go on under another version with the same rules. How batches
+/// are made is not in it, nor is what reference tables hold and which token keys are in use: a table that is
+/// reloaded must not cut windows.
+func windowRules(_ settings: PipelineSettings) -> String { canonicalDigest(settings, ofReadingsOnly: true) }
+
+extension PipelineSettings {
+  /// Whether windows that were opened under `old` go on under these settings.
+  package func continuesWindows(of old: PipelineSettings) -> Bool {
+    old.window == nil || windowRules(self) == windowRules(old)
+  }
+}
+
+private func canonicalDigest(_ settings: PipelineSettings, ofReadingsOnly: Bool) -> String {
   // Texts stand with their length before them, so that no value can pass for another's end. The first
   // line is counted up when this code gives other bytes for the same settings.
   var text = "forebay-pipeline 1\n"
@@ -38,14 +54,17 @@ package func pipelineVersion(_ settings: PipelineSettings) -> String {
   }
   if let sequence = settings.sequence { add("sequence", sequence.canonical) }
   if let drift = settings.drift { add("drift", drift.canonical) }
-  for table in settings.enrich { add("enrich", "\(table.by?.description ?? "") \(table.digest.hex)") }
+  for table in settings.enrich {
+    add("enrich", (table.by?.description ?? "") + (ofReadingsOnly ? "" : " \(table.digest.hex)"))
+  }
   if let condition = settings.condition { add("where", condition) }
   for entry in settings.select { add("select", entry) }
   if let mask = settings.mask {
     for rule in mask.rules { add("mask", "\(rule.fields) \(rule.method)") }
-    for key in mask.fingerprint { add("mask-key", key) }
+    for key in mask.fingerprint where !ofReadingsOnly { add("mask-key", key) }
   }
   if let window = settings.window { add("window", window.canonical) }
+  if ofReadingsOnly { return String(Digest(of: Array(text.utf8)).hex.prefix(16)) }
   add("batch-bytes", String(settings.batch.maximumBytes))
   add("batch-count", String(settings.batch.maximumCount))
   add("batch-age", String(settings.batch.maximumAge))

@@ -109,6 +109,18 @@ package enum RFC3339 {
     return length + 1
   }
 
+  /// The bytes that ``write(_:to:)`` writes.
+  package static func length(_ nanoseconds: Int64) -> Int {
+    var fraction = floorDivide(nanoseconds, 1_000_000_000).rest
+    guard fraction > 0 else { return 20 }
+    var length = maximumLength
+    while fraction % 10 == 0 {
+      fraction /= 10
+      length -= 1
+    }
+    return length
+  }
+
   /// A time in UTC with the shortest fraction that says it exactly.
   package static func text(_ nanoseconds: Int64) -> String {
     withUnsafeTemporaryAllocation(byteCount: maximumLength, alignment: 1) { room in

@@ -1,58 +1,85 @@
-package import Telemetry
+internal import Telemetry
 
-/// What happens to a reading between decoder and batch: dedupe, `where`, `select`.
+/// What happens to a reading between decoder and batch: contract, dedupe, sequence, drift, then ``ReadingTransform``
+/// and windows.
 ///
-/// ``run(_:_:_:from:into:outcome:)`` looks only; what it found is remembered by ``remember()``, because only then
-/// is it known whether the message belongs to an open batch, which no seal may know anything of.
+/// Stages remember at once what they have met. So ``beginPending()`` comes before the message that opens a batch,
+/// which is known by ``mayGiveLines(_:)``; where no line has come after all, ``pendingDecided()`` takes it back.
 struct ReadingStages: Sendable {
-  private let by: [FieldPath]
-  private var dedupe: DedupeWindow?
-  /// Of the message at hand, in its order, and to be found: a message may hold a million readings.
-  private var fresh: [DedupeDigest] = []
-  private var freshSet: Set<DedupeDigest> = []
-  private var received: Int64 = 0
-  private var selection: Selection?
-  /// What `select` made of the reading.
-  private var selected: [UInt8] = []
+  private let isPlain: Bool
+  private let withholds: Bool
+  /// Readings whose receipt time nobody could put right are marked, where they were held for it.
+  private let marksClock: Bool
+  private var contract: ContractStage?
+  private var dedupe: DedupeStage?
+  private var sequence: SequenceStage?
+  private var drift: DriftStage?
+  private var transform: ReadingTransform
+  private(set) var window: WindowStage?
+
+  /// The key of the reading at hand as it stands in JSON, and members of its line that stages add.
+  private var key: [UInt8] = []
+  private var extra: [UInt8] = []
 
   /// - Parameter stored: what the stages remember, as the last stored seal left it.
-  /// - Throws: `ExpressionError`; ``StageDamage`` where what is stored cannot be read.
+  /// - Throws: `ExpressionError`, `MaskError`, `WindowSettingsError`; ``StageDamage`` where what is stored cannot be
+  ///   read.
   init(settings: PipelineSettings, stored: [StageState]) throws {
-    by = settings.dedupe?.by ?? []
-    if let settings = settings.dedupe {
-      let rows = stored.first { $0.stage == .dedupe }?.rows ?? []
-      do throws(StateDamage) {
-        dedupe = try DedupeWindow(restoring: rows, within: settings.within, limit: settings.limit)
-      } catch {
-        throw StageDamage(stage: .dedupe, damage: error)
-      }
+    contract = try settings.contract.map { contract throws(StageDamage) in
+      try ContractStage(contract, stored: stored)
     }
-    guard settings.condition != nil || !settings.select.isEmpty else { return }
-    selection = try Selection(
-      where: settings.condition, select: settings.select, captures: settings.captureNames)
+    dedupe = try settings.dedupe.map { dedupe throws(StageDamage) in try DedupeStage(dedupe, stored: stored) }
+    sequence = try settings.sequence.map { sequence throws(StageDamage) in
+      try SequenceStage(sequence, stored: stored)
+    }
+    drift = try settings.drift.map { drift throws(StageDamage) in try DriftStage(drift, stored: stored) }
+    window = try settings.window.map { try WindowStage($0, of: settings, stored: stored) }
+    transform = try ReadingTransform(settings: settings)
+    withholds = settings.mask != nil
+    marksClock = if case .receipt(let hold) = settings.time { hold > 0 } else { false }
+    isPlain =
+      !marksClock && contract == nil && dedupe == nil && sequence == nil && drift == nil && window == nil && transform.isIdentity
   }
 
   // MARK: Memory
 
   /// An open batch begins: what is remembered from here on is in no seal until the batch is.
-  mutating func beginPending() { dedupe?.beginPending() }
-  mutating func pendingDecided() { dedupe?.pendingDecided() }
+  mutating func beginPending() {
+    if isPlain { return }
+    contract?.beginPending()
+    dedupe?.window.beginPending()
+    sequence?.beginPending()
+    drift?.report.beginPending()
+    window?.beginPending()
+  }
 
-  /// Remembers the readings of the last message.
-  mutating func remember() {
-    dedupe?.advance(to: received)
-    for digest in fresh { dedupe?.insert(digest, at: received) }
-    fresh.removeAll(keepingCapacity: true)
-    freshSet.removeAll(keepingCapacity: true)
+  mutating func pendingDecided() {
+    if isPlain { return }
+    contract?.pendingDecided()
+    dedupe?.window.pendingDecided()
+    sequence?.pendingDecided()
+    drift?.report.pendingDecided()
+    window?.pendingDecided()
   }
 
   /// What has changed since the last ``stored()``, as of the checkpoint.
   func changes() -> [StageState] {
-    guard let rows = dedupe?.changes(), !rows.isEmpty else { return [] }
-    return [StageState(stage: .dedupe, rows: rows)]
+    var changes: [StageState] = []
+    if let dedupe { changes.append(StageState(stage: .dedupe, rows: dedupe.window.changes())) }
+    if let sequence { changes.append(sequence.changes()) }
+    if let contract { changes.append(contract.changes()) }
+    if let drift { changes.append(StageState(stage: .drift, rows: drift.report.changes())) }
+    if let window { changes += window.changes() }
+    return changes.filter { !$0.rows.isEmpty }
   }
 
-  mutating func stored() { dedupe?.stored() }
+  mutating func stored() {
+    contract?.stored()
+    dedupe?.window.stored()
+    sequence?.stored()
+    drift?.report.stored()
+    window?.stored()
+  }
 
   // MARK: Readings
 
@@ -62,12 +89,31 @@ struct ReadingStages: Sendable {
     var origin: Origin
     var log: LogID
     var offset: Offset
+    /// The wall time is put right where it was wrong (``ClockCorrection``).
     var received: Moment
-    /// The stage that it has passed already, as a dead letter that is put back.
+    /// The stage that has refused it before, as a dead letter that is put back: those before it are passed.
     var behind = Stage.decode
+    /// Whether the stages with a memory have met it already.
+    var isRemembered = false
+    /// Which reading of its message it is, where only that one is looked at.
+    var reading: Int?
+
+    /// Whether a stage is passed already.
+    func hasPassed(_ stage: Stage) -> Bool {
+      switch stage {
+      case .contract: behind == .transform || behind == .window
+      case .decode, .transform, .window, .upstream: false
+      }
+    }
   }
 
-  /// Writes the lines of those readings that pass, and books the others.
+  /// Whether these readings could give lines.
+  func mayGiveLines(_ items: [ReadingDecoder.Item]) -> Bool {
+    guard let window else { return !items.isEmpty }
+    return window.mayGiveResults(items)
+  }
+
+  /// Writes the lines of those readings that pass, and of windows that close; books the others.
   /// - Parameters:
   ///   - text: what items and tape point into.
   ///   - outcome: gets what became of the others.
@@ -76,108 +122,171 @@ struct ReadingStages: Sendable {
     _ items: [ReadingDecoder.Item], _ tape: JSONTape, _ text: UnsafeRawBufferPointer, from source: Source,
     into lines: inout LineBuffer, outcome: inout Tally
   ) -> Int {
-    guard selection != nil || dedupe != nil else {
+    guard !isPlain else {
       for item in items { lines.append(item.reading, of: text, route: source.route) }
       return items.count
     }
-    received = source.received.wall
+    dedupe?.window.advance(to: source.received.wall)
     var count = 0
-    for item in items {
-      if source.behind != .transform, isDuplicate(item, tape, text, from: source) {
-        outcome.counters.duplicate += 1
-        continue
-      }
-      do throws(EvaluationError) {
-        if try select(item, tape, text, from: source, into: &lines) {
-          count += 1
-        } else {
-          outcome.counters.filtered += 1
-        }
+    for (number, item) in items.enumerated() {
+      do throws(Setback) {
+        if try pass(item, tape, text, from: source, into: &lines, outcome: &outcome) { count += 1 }
       } catch {
-        var line = LineBuffer(keeping: 0)
-        line.append(item.reading, of: text, route: source.route)
-        outcome.add(
-          Rejection(
-            stage: .transform, rule: error.kind.rawValue, reason: "\(error)", origin: source.origin, log: source.log,
-            offset: source.offset, received: source.received, payload: line.takeFirst(line.count)))
+        outcome.add(rejection(error, of: item, number: number, text, from: source))
       }
+    }
+    if window != nil {
+      let results = window?.writeResults(into: &lines) ?? 0
+      outcome.counters.emitted += Int64(results)
+      count += results
     }
     return count
   }
 
-  private mutating func isDuplicate(
-    _ item: ReadingDecoder.Item, _ tape: JSONTape, _ text: UnsafeRawBufferPointer, from source: Source
-  ) -> Bool {
-    guard let dedupe else { return false }
-    var identity: [UInt8] = []
-    switch item.reading.key {
-    case .none: break
-    case .topic: identity = source.route.key
-    case .field(let range): identity.append(contentsOf: text[range])
+  /// Why a reading is set aside.
+  private struct Setback: Error {
+    var stage: Stage
+    var rule: String
+    var reason: String
+
+    init(_ stage: Stage, _ why: (rule: String, reason: String)) {
+      self.stage = stage
+      (rule, reason) = why
     }
-    // Control characters stand in no key and no value as they are written.
-    if by.isEmpty {
-      identity.append(0)
-      identity.append(contentsOf: text[item.reading.data])
+  }
+
+  /// - Returns: whether a line was written for it.
+  private mutating func pass(
+    _ item: ReadingDecoder.Item, _ tape: JSONTape, _ text: UnsafeRawBufferPointer, from source: Source,
+    into lines: inout LineBuffer, outcome: inout Tally
+  ) throws(Setback) -> Bool {
+    let reading = item.reading
+    setKey(reading, text, source.route)
+    extra.removeAll(keepingCapacity: true)
+    if marksClock, source.received.quality == .unsynchronised { extra.append(",\"clock\":\"unsynchronised\"") }
+    if let contract, !source.hasPassed(.contract), let found = contract.violation(tape, item.index, in: text) {
+      throw Setback(.contract, found)
     }
-    for path in by {
-      identity.append(0)
-      guard let index = tape.index(of: path, from: item.index, in: text) else { continue }
-      identity.append(1)
-      identity.append(contentsOf: text[tape.values[index].range])
+    if !source.isRemembered {
+      if dedupe?.isDuplicate(reading, key: key, tape, item.index, in: text, at: source.received.wall) == true {
+        outcome.counters.duplicate += 1
+        return false
+      }
+      key.withUnsafeBytes { key in
+        sequence?.observe(key: key, tape, item.index, in: text)
+        drift?.look(key: key, at: source.offset, tape, item.index, in: text)
+      }
     }
-    let digest = DedupeDigest(Digest(of: identity))
-    if dedupe.contains(digest, at: received) || !freshSet.insert(digest).inserted { return true }
-    fresh.append(digest)
+    if contract != nil, !source.hasPassed(.contract) {
+      let received = source.received.wall
+      let found = key.withUnsafeBytes { key in
+        contract?.check(reading, key: key, received: received, tape, item.index, in: text, extra: &extra)
+      }
+      if let found { throw Setback(.contract, found) }
+    }
+    let fate: WindowStage.Fate
+    do throws(EvaluationError) {
+      guard try transform.apply(item, tape, text, key: key, from: source) else {
+        outcome.counters.filtered += 1
+        return false
+      }
+      guard window != nil else {
+        transform.append(item, text, route: source.route, extra: extra, to: &lines)
+        return true
+      }
+      fate = try absorb(item, tape, text, from: source)
+    } catch {
+      throw Setback(.transform, (error.kind.rawValue, "\(error)"))
+    }
+    switch fate {
+    case .absorbed: outcome.counters.absorbed += 1
+    case .late: outcome.counters.late += 1
+    case .refused(let rule, let reason): throw Setback(.window, (rule, reason))
+    }
     return false
   }
 
-  /// False for a reading that `where` does not want.
-  private mutating func select(
-    _ item: ReadingDecoder.Item, _ tape: JSONTape, _ text: UnsafeRawBufferPointer, from source: Source,
-    into lines: inout LineBuffer
-  ) throws(EvaluationError) -> Bool {
-    // Taken out, so that it is the only one that uses its connection.
-    guard var selection = selection.take() else {
-      lines.append(item.reading, of: text, route: source.route)
-      return true
+  private mutating func absorb(
+    _ item: ReadingDecoder.Item, _ tape: JSONTape, _ text: UnsafeRawBufferPointer, from source: Source
+  ) throws(EvaluationError) -> WindowStage.Fate {
+    // Taken out, so that each has one owner while both are used.
+    guard var window = window.take() else { return .late }
+    defer { self.window = window }
+    let key = key
+    return try transform.look(item, tape, text, key: key, from: source) {
+      tape, index, bytes, context throws(EvaluationError) in
+      try window.take(item.reading, key: key, tape, index, in: bytes, from: source, context)
     }
-    defer { self.selection = selection }
-    let key: Selection.Context.Key =
-      switch item.reading.key {
-      case .none: .none
-      case .topic: .text(source.route.key)
-      case .field(let range): .content(range)
-      }
-    let context = Selection.Context(
-      key: key, time: item.reading.time, received: source.received.wall, topic: source.origin.topic,
-      captures: source.route.captures)
-    guard try selection.passes(tape, item.index, in: text, context) == true else { return false }
-    guard selection.changesReadings else {
-      lines.append(item.reading, of: text, route: source.route)
-      return true
+  }
+
+  private func rejection(
+    _ setback: Setback, of item: ReadingDecoder.Item, number: Int, _ text: UnsafeRawBufferPointer,
+    from source: Source
+  ) -> Rejection {
+    var line = LineBuffer(keeping: 0)
+    if !withholds { line.append(item.reading, of: text, route: source.route) }
+    return Rejection(
+      stage: setback.stage, rule: setback.rule, reason: setback.reason, origin: source.origin, log: source.log,
+      offset: source.offset, received: source.received, payload: line.takeFirst(line.count),
+      reading: source.reading ?? number, isWithheld: withholds)
+  }
+
+  private mutating func setKey(_ reading: Reading, _ text: UnsafeRawBufferPointer, _ route: Route) {
+    key.removeAll(keepingCapacity: true)
+    switch reading.key {
+    case .none: break
+    case .topic: key.append(contentsOf: route.keyContent)
+    case .field(let range): key.append(contentsOf: text[range])
     }
-    selected.removeAll(keepingCapacity: true)
-    try selection.append(tape, item.index, in: text, context, to: &selected)
-    selected.withUnsafeBytes { data in
-      lines.append(item.reading, of: text, data: data, isCompact: true, route: source.route)
-    }
-    return true
   }
 }
 
-/// What a stage remembers cannot be read.
-package struct StageDamage: Error, Sendable, CustomStringConvertible {
-  package var stage: StageState.Stage
-  package var damage: StateDamage
-  package var description: String { "\(stage.rawValue): \(damage)" }
+extension ReadingStages {
+  /// Closes every window, whatever the watermark.
+  /// - Returns: how many results were written.
+  mutating func drainWindows(into lines: inout LineBuffer, outcome: inout Tally) -> Int {
+    let results = window?.drain(into: &lines) ?? 0
+    outcome.counters.emitted += Int64(results)
+    return results
+  }
+
+  /// Time has come to `now`.
+  /// - Returns: how many results were written.
+  mutating func tick(_ now: Moment, into lines: inout LineBuffer, outcome: inout Tally) -> Int {
+    let results = window?.tick(now, into: &lines) ?? 0
+    outcome.counters.emitted += Int64(results)
+    return results
+  }
+
+  /// What the stages have seen.
+  var observations: StageObservations {
+    var seen = StageObservations()
+    if let contract { seen.findings = contract.findings }
+    if let sequence {
+      seen.sequences = StageObservations.Sequences(
+        devices: sequence.tracker.count, missing: sequence.missing, repeats: sequence.repeats, resets: sequence.resets,
+        unnumbered: sequence.unnumbered)
+    }
+    if let drift {
+      seen.drifts = drift.count
+      seen.recentDrifts = drift.recent
+    }
+    if let window {
+      seen.windows = StageObservations.Windows(
+        open: window.windows.windows, keys: window.windows.keys, closedEarly: window.windows.closedEarly,
+        watermark: window.watermark.value)
+    }
+    return seen
+  }
 }
 
-extension DedupeDigest {
-  /// Half of a SHA-256 is more than enough to tell readings apart, also those that somebody made up to be taken
-  /// for others.
-  init(_ digest: Digest) {
-    func word(_ bytes: ArraySlice<UInt8>) -> UInt64 { bytes.reduce(0) { $0 << 8 | UInt64($1) } }
-    self.init(high: word(digest.bytes[..<8]), low: word(digest.bytes[8..<16]))
+extension Rejection {
+  /// Whether the stages with a memory had met the reading before it was refused.
+  var wasRemembered: Bool {
+    switch stage {
+    case .decode, .upstream: false
+    case .contract: rule.hasPrefix(ContractStage.expectationRule)
+    case .transform, .window: true
+    }
   }
 }

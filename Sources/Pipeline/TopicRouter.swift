@@ -6,20 +6,29 @@ final class Route: Sendable {
   let hasKey: Bool
   /// The key that it captures, UTF-8; empty where it captures none.
   let key: [UInt8]
+  /// The same as it stands in a JSON string.
+  let keyContent: [UInt8]
   /// The values of all captures of the pipeline's filters, in the order of
   /// ``PipelineSettings/captureNames``; nil for those that the filter that matched has not.
   let captures: [String?]
   /// The line up to where the key from the payload, or else the event time, begins.
   let lineStart: [UInt8]
+  /// The captures beside the key as one JSON object; empty where there are none.
+  let captureObject: [UInt8]
   /// What stands between the event time and the data.
   let lineMiddle: [UInt8]
+  /// The last bytes of ``lineMiddle``, before which further members of a line stand.
+  static let dataName = Array(#","data":"#.utf8)
 
-  init(key: String?, captures: [String?], lineStart: [UInt8], lineMiddle: [UInt8]) {
+  init(key: String?, captures: [String?], lineStart: [UInt8], captureObject: [UInt8]) {
     hasKey = key != nil
     self.key = Array((key ?? "").utf8)
+    keyContent = JSONText.escape(key ?? "")
     self.captures = captures
     self.lineStart = lineStart
-    self.lineMiddle = lineMiddle
+    self.captureObject = captureObject
+    let captures = captureObject.isEmpty ? [] : Array(#","captures":"#.utf8) + captureObject
+    lineMiddle = [UInt8(ascii: "\"")] + captures + Route.dataName
   }
 }
 
@@ -89,15 +98,11 @@ struct TopicRouter: Sendable {
       let others = captures.filter { $0.name != key }.map {
         Array("\"\($0.name)\":\"".utf8) + JSONText.escape($0.value) + Array("\"".utf8)
       }
-      var middle = Array("\"".utf8)
-      if !others.isEmpty {
-        middle += Array(#","captures":{"#.utf8) + Array(others.joined(separator: Array(",".utf8)))
-        middle += Array("}".utf8)
-      }
-      middle += Array(#","data":"#.utf8)
+      let object =
+        others.isEmpty ? [] : Array("{".utf8) + Array(others.joined(separator: Array(",".utf8))) + Array("}".utf8)
       return Route(
         key: named?.value, captures: captureNames.map { name in captures.first { $0.name == name }?.value },
-        lineStart: start, lineMiddle: middle)
+        lineStart: start, captureObject: object)
     }
     return nil
   }

@@ -191,6 +191,19 @@ extension StateStore {
     }
   }
 
+  /// The text of the configuration that a pipeline last ran under; nil where it never did.
+  package func configuration(of pipeline: String) throws(SpoolError) -> [UInt8]? {
+    try read { connection throws(SpoolError) in
+      let row = try connection.statement("SELECT configuration FROM pipeline WHERE name = ?")
+      defer { row.reset() }
+      try row.bind([.text(pipeline)])
+      guard try row.step() else { return nil }
+      let digest = row.text(0)
+      row.reset()
+      return try StateStore.configuration(digest, in: connection)
+    }
+  }
+
   /// Where a pipeline ends that the configuration has dropped; nil for one that goes on.
   package func end(of pipeline: String) throws(SpoolError) -> Offset? {
     try read { connection throws(SpoolError) in

@@ -37,6 +37,7 @@ extension ConfigurationDecoder {
         switch error.place {
         case .condition: condition
         case .selected(let index): select.map { $0.items() }.flatMap { $0.indices.contains(index) ? $0[index] : nil }
+        case .emitted: nil
         }
       guard let value else { return }
       let place = error.position.map { value.node.place(ofCharacter: $0) } ?? value.node.start

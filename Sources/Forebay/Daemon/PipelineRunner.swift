@@ -18,6 +18,12 @@ struct PipelineRunner {
   /// Nanoseconds after which progress without a batch (messages of other pipelines, dead letters) is
   /// committed.
   static let sealInterval: Int64 = 1_000_000_000
+  /// The same of a pipeline with windows, where every device that has sent something costs a row.
+  static let windowSealInterval: Int64 = 10_000_000_000
+
+  private var sealInterval: Int64 {
+    settings.window == nil ? PipelineRunner.sealInterval : PipelineRunner.windowSealInterval
+  }
 
   private(set) var core: PipelineCore
   private(set) var life: Life = .running
@@ -51,7 +57,7 @@ struct PipelineRunner {
     let full =
       core.sealableBytes >= PipelineRunner.sealBytes
       || core.sealableBatches >= PipelineRunner.sealBatches
-    let due = now.monotonic - lastSeal >= PipelineRunner.sealInterval
+    let due = now.monotonic - lastSeal >= sealInterval
     if full || (atEnd && core.sealableBatches > 0) || due {
       if try seal(spool, now: now) { return true }
     }
@@ -68,6 +74,7 @@ struct PipelineRunner {
     case .block(let block):
       core.process(block, now: now)
       Failpoints.blockRead()
+      if core.isHeld { return false }
     case .uninteresting(let first, let end):
       core.skip(to: end, unmatched: end - first)
     case .unreadable(let first, let end, let reason):
@@ -109,6 +116,12 @@ struct PipelineRunner {
     _ = try seal(spool, now: now)
   }
 
+  /// Closes every window and commits their results: other rules take over, or the pipeline ends.
+  mutating func drainWindows(_ spool: Spool, now: Moment) throws {
+    core.drainWindows(now)
+    _ = try seal(spool, now: now)
+  }
+
   /// Begins again at the committed state, after a failed commit, of which nobody knows what the disk
   /// holds.
   mutating func restart(state: StateStore, now: Moment) throws {
@@ -133,6 +146,6 @@ struct PipelineRunner {
 
   /// When it wants to be stepped again without anything new to read.
   var deadline: Int64 {
-    min(core.deadline ?? .max, lastSeal + PipelineRunner.sealInterval)
+    min(core.deadline ?? .max, lastSeal + sealInterval)
   }
 }

@@ -43,6 +43,7 @@ struct Work {
   private mutating func adopt(
     _ plan: PipelineWorker.Plan, read: (String, [UInt8]) -> PipelineWorker.Assignment?, now: Moment
   ) throws {
+    for assignment in plan.assignments { try closeOldWindows(before: assignment, read: read, now: now) }
     let registered = try spool.register(
       plan.assignments.map(\.registration), configuration: plan.configuration, gateway: plan.gateway,
       wall: now.wall, random: { UInt64.random(in: 0 ... .max) })
@@ -75,6 +76,26 @@ struct Work {
     }
     retiredBatches += old.filter { runner in !runners.contains { $0.name == runner.name && $0.life != .running } }
       .reduce(0) { $0 + $1.batchesSealed }
+  }
+
+  /// Windows that were opened under other rules than today's, while the daemon was stopped, are closed under theirs.
+  /// Where the rules are lost, ``runner(_:state:now:)`` books it.
+  private func closeOldWindows(
+    before assignment: PipelineWorker.Assignment, read: (String, [UInt8]) -> PipelineWorker.Assignment?, now: Moment
+  ) throws {
+    let name = assignment.settings.name
+    guard let state = try spool.state.state(of: name) else { return }
+    let stages = try spool.state.stages(of: name)
+    guard stages.contains(where: { $0.stage == .windows }),
+      let text = try spool.state.configuration(of: name), let old = read(name, text),
+      old.settings.window != nil, !assignment.settings.continuesWindows(of: old.settings)
+    else { return }
+    guard
+      var runner = try? PipelineRunner(
+        settings: old.settings, version: old.version, state: state, stages: stages, now: now)
+    else { return }
+    try runner.drainWindows(spool, now: now)
+    logger.notice("open windows were closed under the rules that they were opened under", metadata: ["pipeline": "\(name)"])
   }
 
   /// A runner with what its stages remember. A stage whose memory cannot be read begins with none, and that is
@@ -159,7 +180,7 @@ struct Work {
 
   private mutating func retireDrained(now: Moment) throws {
     for index in runners.indices.reversed() where runners[index].isDrained {
-      try runners[index].close(spool, now: now)
+      try runners[index].drainWindows(spool, now: now)
       try spool.state.retire(runners[index].name, unread: 0, wall: now.wall)
       logger.notice(
         "a pipeline that is no longer configured has sealed its backlog",
@@ -220,6 +241,11 @@ struct Work {
     try reopenIfClosed(now: now)
     for index in runners.indices where runners[index].life == .running {
       try runners[index].close(spool, now: now)
+      let next = plan.assignments.first { $0.settings.name == runners[index].name }
+      // Dropped pipelines go on; those with other rules close their windows under the old ones.
+      if let next, !next.settings.continuesWindows(of: runners[index].settings) {
+        try runners[index].drainWindows(spool, now: now)
+      }
     }
     try adopt(plan, read: read, now: now)
   }

@@ -47,6 +47,16 @@ final class Engine: @unchecked Sendable {
     try Engine(condition: condition, computed: computed, limits: limits)
   }
 
+  /// The engine in `reference`, after it is certain that no copy of the value that holds it uses it.
+  static func own(_ reference: inout Engine?, for place: ExpressionPlace) throws(EvaluationError) -> Engine? {
+    if reference == nil || isKnownUniquelyReferenced(&reference) { return reference }
+    do throws(ExpressionError) { reference = try reference?.copy() } catch {
+      // What was compiled once fails to compile again only for want of memory.
+      throw EvaluationError(kind: .memory, place: place)
+    }
+    return reference
+  }
+
   // MARK: Compiling
 
   private func compile(_ entries: [Entry], wrapping: String = "") throws(ExpressionError) -> Compiled {
@@ -129,6 +139,9 @@ final class Engine: @unchecked Sendable {
   }
 
   func finish() { row?.statement.reset() }
+
+  /// The value of a computed entry. A text's bytes are valid until ``finish()``.
+  func result(_ column: Int32) -> ExpressionStatement.Result { row?.statement.result(column) ?? .null }
 
   /// Which entry an evaluation failed for: they are tried one by one. The first where all succeed alone.
   private func culprit(_ kind: EvaluationError.Kind, _ reading: Selection.View) -> ExpressionPlace {

@@ -4,12 +4,15 @@ package enum ExpressionPlace: Sendable, Hashable, CustomStringConvertible {
   case condition
   /// An entry of `select`, counted from 0.
   case selected(Int)
+  /// What an entry of `window.emit` aggregates, counted from 0.
+  case emitted(Int)
 
   /// As a path in the configuration: `where`, `select[2]`.
   package var description: String {
     switch self {
     case .condition: "where"
     case .selected(let index): "select[\(index)]"
+    case .emitted(let index): "window.emit[\(index)]"
     }
   }
 }

@@ -204,11 +204,6 @@ package struct Selection: Sendable {
 
   /// The engine, after it is certain that no copy of this value uses it.
   private mutating func ownEngine(_ place: ExpressionPlace) throws(EvaluationError) -> Engine? {
-    if engine == nil || isKnownUniquelyReferenced(&engine) { return engine }
-    do throws(ExpressionError) { engine = try engine?.copy() } catch {
-      // What was compiled once fails to compile again only for want of memory.
-      throw EvaluationError(kind: .memory, place: place)
-    }
-    return engine
+    try Engine.own(&engine, for: place)
   }
 }

@@ -6,6 +6,8 @@ struct OpenWindow: Sendable, Hashable {
   var last: Int64
   /// Readings.
   var count: Int64 = 0
+  /// Where in the log the first and the last of its readings stand.
+  var offsets = OffsetSpan()
   var accumulators: [Accumulator]
   var series: [SampleSeries]
   var revision: UInt32 = 0
@@ -27,6 +29,7 @@ struct OpenWindow: Sendable, Hashable {
 
   mutating func add(_ reading: WindowReading, plan: WindowPlan, settled: Int64) {
     count += 1
+    offsets.add(reading.offset)
     for index in accumulators.indices {
       accumulators[index].add(reading.inputs[plan.accumulatorInputs[index]], at: reading.time)
     }
@@ -42,6 +45,7 @@ struct OpenWindow: Sendable, Hashable {
   mutating func merge(_ later: OpenWindow) {
     last = later.last
     count = saturating(count, plus: later.count)
+    offsets.add(later.offsets)
     for index in accumulators.indices { accumulators[index].merge(later.accumulators[index]) }
     for index in series.indices { series[index].merge(later.series[index]) }
     let (sum, overflow) = unordered.addingReportingOverflow(later.unordered)
@@ -53,7 +57,34 @@ struct OpenWindow: Sendable, Hashable {
 /// A reading as windows take it.
 struct WindowReading {
   var time: Int64
+  var offset: Int64
   var inputs: UnsafeBufferPointer<WindowInput>
+}
+
+/// A stretch of the log, both ends included; empty before the first.
+struct OffsetSpan: Sendable, Hashable {
+  private(set) var first = Int64.max
+  private(set) var last = Int64.min
+
+  mutating func add(_ offset: Int64) {
+    first = min(first, offset)
+    last = max(last, offset)
+  }
+
+  mutating func add(_ other: OffsetSpan) {
+    first = min(first, other.first)
+    last = max(last, other.last)
+  }
+
+  init() {}
+
+  /// Of a window, which has a reading: the first offset, signed, and how many lie behind it.
+  init?(from decoder: inout StateDecoder) {
+    guard let first = decoder.signed(), first >= 0, let behind = decoder.counter() else { return nil }
+    let (last, overflow) = first.addingReportingOverflow(behind)
+    guard !overflow else { return nil }
+    (self.first, self.last) = (first, last)
+  }
 }
 
 /// Up to where windows are closed.
@@ -280,6 +311,8 @@ struct KeyWindows: StateValue {
           | (window.isPartial ? Flag.partial : 0) | (window.revision > 0 ? Flag.revised : 0)
           | (window.unordered > 0 ? Flag.unordered : 0))
       encoder.put(unsigned: UInt64(window.count))
+      encoder.put(signed: window.offsets.first)
+      encoder.put(unsigned: UInt64(window.offsets.last - window.offsets.first))
       if window.revision > 0 { encoder.put(unsigned: UInt64(window.revision)) }
       if window.unordered > 0 { encoder.put(unsigned: UInt64(window.unordered)) }
       for accumulator in window.accumulators { accumulator.encode(to: &encoder) }
@@ -318,6 +351,8 @@ struct KeyWindows: StateValue {
     guard !window.isDirty || window.isClosed else { return nil }
     guard let count = decoder.counter(), (1...NeumaierSum.maximumCount).contains(count) else { return nil }
     window.count = count
+    guard let offsets = OffsetSpan(from: &decoder) else { return nil }
+    window.offsets = offsets
     if flags & Flag.revised != 0 {
       guard let revision = decoder.unsigned().flatMap({ UInt32(exactly: $0) }), revision > 0 else { return nil }
       window.revision = revision

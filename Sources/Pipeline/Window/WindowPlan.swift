@@ -104,7 +104,8 @@ final class WindowPlan: Sendable {
     let folds = window.series.map(\.folded)
     let end = end(window)
     return WindowResult(
-      key: key, start: window.start, end: end, count: window.count, completeness: completeness,
+      key: key, start: window.start, end: end, count: window.count,
+      offsets: window.offsets.first...max(window.offsets.first, window.offsets.last), completeness: completeness,
       revision: Int(window.revision), unordered: Int(window.unordered),
       values: outputs.map { value($0, window, folds, end: isSession ? window.last : end) })
   }
@@ -145,6 +146,8 @@ final class WindowPlan: Sendable {
   /// What the stored state of windows depends on: the same bytes for the same span and aggregates.
   var fingerprint: [UInt8] {
     var encoder = StateEncoder()
+    encoder.put(unsigned: UInt64(settings.rules.utf8.count))
+    encoder.put(Array(settings.rules.utf8))
     switch settings.span {
     case .tumbling(let length):
       encoder.put(0)

@@ -33,6 +33,8 @@ package struct WindowResult: Sendable, Hashable {
   package var end: Int64
   /// Readings.
   package var count: Int64
+  /// Where in the log the first and the last of its readings stand.
+  package var offsets: ClosedRange<Int64>
   package var completeness: Completeness
   /// 0, and one more for each correction.
   package var revision: Int

@@ -2,7 +2,7 @@ package import Telemetry
 
 /// The windows of a pipeline, over event time and per key.
 ///
-/// Readings go in by ``add(_:key:inputs:)``; the watermark goes on by ``advance(to:)``, which gives the results that
+/// Readings go in by ``add(_:offset:key:inputs:)``; the watermark goes on by ``advance(to:)``, which gives the results that
 /// have become due, in the order of window end, key bytes and window start. The owner advances after every message,
 /// also where the watermark stands still: corrections and windows beyond the limit come out there. Nothing that was
 /// decided is lost by a crash: what has not come out is in the state.
@@ -53,10 +53,11 @@ package struct WindowSet: Sendable {
   /// Puts a reading into its windows. Takes no memory where they are there already.
   /// - Parameters:
   ///   - time: of the event, in nanoseconds since 1970.
+  ///   - offset: where in the log it came from, from 0.
   ///   - key: names the device; may be empty.
   ///   - inputs: as many as the settings say.
   package mutating func add(
-    _ time: Int64, key: UnsafeRawBufferPointer, inputs: UnsafeBufferPointer<WindowInput>
+    _ time: Int64, offset: Int64, key: UnsafeRawBufferPointer, inputs: UnsafeBufferPointer<WindowInput>
   ) -> WindowPlacement {
     precondition(inputs.count == settings.inputs, "a reading brings the inputs of the settings")
     var placement = WindowPlacement()
@@ -79,7 +80,7 @@ package struct WindowSet: Sendable {
     let (before, after, deadline) = states.modify(slot) { state in
       let before = state.windows.count
       var deadline = state.add(
-        WindowReading(time: time, inputs: inputs), plan: plan, horizon: horizon, room: room, &placement)
+        WindowReading(time: time, offset: offset, inputs: inputs), plan: plan, horizon: horizon, room: room, &placement)
       if deadline < state.queued { state.queued = deadline } else { deadline = .max }
       return (before, state.windows.count, deadline)
     }

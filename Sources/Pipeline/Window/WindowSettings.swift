@@ -72,6 +72,8 @@ package struct WindowSettings: Sendable, Hashable {
   /// Windows at most, of all keys together, those kept for corrections included.
   package var maximumWindows: Int
   package var overflow: Overflow
+  /// What else the windows' contents depend on: stored state is that of windows under the same rules.
+  package var rules = ""
 
   /// - Throws: what is wrong with the settings.
   package init(
