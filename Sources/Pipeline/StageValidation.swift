@@ -12,6 +12,8 @@ extension WindowingSettings {
   package static let aheads: ClosedRange<Int64> = 1_000_000_000...WindowSettings.lengths.upperBound
   package static let idleTimes: ClosedRange<Int64> = 1_000_000_000...WindowSettings.lengths.upperBound
   package static let limits = 1...10_000_000
+  /// The member of a result that holds the window's bounds, so that no aggregate can have this name.
+  package static let boundsName = "window"
 
   /// A broker's session is away for so long now and then, and what it brings must not be late for it.
   private static let shortestIdleTime: Int64 = 60_000_000_000
@@ -28,21 +30,10 @@ extension WindowingSettings {
     return max(shortestIdleTime, min(saturating(step, plus: allowedLateness), idleTimes.upperBound))
   }
 
-  /// The arguments of ``emit``, each once, in the order in which they first stand: the inputs of the windows.
-  package var inputs: [String] {
-    emit.compactMap(\.argument).reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
-  }
-
   /// For the windows themselves.
-  package func windows() throws(WindowSettingsError) -> WindowSettings {
-    let inputs = inputs
-    let aggregates = emit.map { emitted in
-      WindowSettings.Aggregate(emitted.function, input: emitted.argument.flatMap(inputs.firstIndex(of:)))
-    }
-    var correctFor: Int64 = 0
-    if case .correct(let within) = late { correctFor = within }
-    return try WindowSettings(
-      span: span, aggregates: aggregates, inputs: inputs.count, correctFor: correctFor,
+  func windows(_ inputs: WindowInputs) throws(WindowSettingsError) -> WindowSettings {
+    try WindowSettings(
+      span: span, aggregates: inputs.aggregates, inputs: inputs.count, correctFor: correctFor,
       maximumWindows: maximumWindows, overflow: overflow)
   }
 }
@@ -163,15 +154,18 @@ extension WindowingSettings {
         throw PipelineSettingsError(
           "window.emit", "the name '\(emitted.name)' is empty or stands there twice", hint: "each member needs its own")
       }
-      guard let argument = emitted.argument else { continue }
-      do throws(ExpressionError) {
-        _ = try Selection(where: argument, select: [], captures: captures)
-      } catch {
-        throw PipelineSettingsError(
-          "window.emit.\(emitted.name)", error.reason, hint: "SQL over the fields of a reading")
-      }
     }
-    do throws(WindowSettingsError) { _ = try windows() } catch {
+    guard !emit.contains(where: { $0.name == WindowingSettings.boundsName }) else {
+      throw PipelineSettingsError(
+        "window.emit.\(WindowingSettings.boundsName)", "the window's bounds have this name", hint: "take another one")
+    }
+    let inputs: WindowInputs
+    do throws(ExpressionError) { inputs = try WindowInputs(emit, captures: captures) } catch {
+      var setting = "window.emit"
+      if case .emitted(let index) = error.place, emit.indices.contains(index) { setting += ".\(emit[index].name)" }
+      throw PipelineSettingsError(setting, error.reason, hint: "SQL over the fields of a reading")
+    }
+    do throws(WindowSettingsError) { _ = try windows(inputs) } catch {
       throw PipelineSettingsError(
         "window", "\(error)", hint: "for example every: 10 s, emit: { mean: avg(temperature) }")
     }

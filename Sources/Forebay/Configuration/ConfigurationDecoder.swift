@@ -201,6 +201,7 @@ struct ConfigurationDecoder {
     let to = section.required("to")?.reference(to: "an uplink", among: uplinks)
     pipeline.to = to ?? pipeline.to
     section.close()
+    check(pipeline, value)
     return Placed(settings: pipeline, value: value)
   }
 

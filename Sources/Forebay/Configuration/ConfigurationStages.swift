@@ -86,12 +86,7 @@ extension ConfigurationDecoder {
     section.set(&window.overflow, from: "when_full") {
       $0.choice(OverflowWord.self).map { $0 == .refuse ? .refuse : .closeEarly }
     }
-    guard span != nil, !emit.isEmpty else { return nil }
-    do throws(WindowSettingsError) { _ = try window.windows() } catch {
-      value.error(at: value.keyPlace, "\(error)")
-      return nil
-    }
-    return window
+    return span == nil || emit.isEmpty ? nil : window
   }
 
   /// `every` alone: side by side; with `length`: hopping; `gap`: sessions.
@@ -152,6 +147,9 @@ extension ConfigurationDecoder {
         hint: "name others in a second pipeline")
     }
     return entries.compactMap { name, value in
+      if name == WindowingSettings.boundsName {
+        value.error(at: value.keyPlace, "the window's bounds have this name", hint: "take another one")
+      }
       guard let text = value.text(expected: "an aggregate, for example avg(temperature)") else { return nil }
       do throws(AggregateError) {
         let call = try parser.parse(text)

@@ -53,7 +53,7 @@ extension Configuration {
   /// The same configuration with the tables as their files are now. A table that cannot be used stays as it is.
   /// - Returns: nil where none of them is another, and what is wrong with those that cannot be used.
   func withTables(_ files: ConfigurationFiles) -> (next: Configuration?, faults: [String]) {
-    var next = self
+    var next = withoutAttached
     var faults: [String] = []
     var read: [String: Result<[UInt8], ConfigurationFiles.Fault>] = [:]
     for source in tables {

@@ -71,16 +71,6 @@ struct ConfigurationStagesTests {
           allowedLateness: 60 * Self.second, maximumAhead: 300 * Self.second, idleAfter: 180 * Self.second))
     #expect(window.late == .correct(within: 600 * Self.second))
     #expect(window.maximumWindows == 5_000 && window.overflow == .refuse)
-    let settings = try window.windows()
-    #expect(settings.inputs == 3 && settings.correctFor == 600 * Self.second)
-    #expect(settings.aggregates.map(\.input) == [0, 1, 2, nil])
-  }
-
-  @Test("the same argument is one input of the windows")
-  func sharedInputs() throws {
-    let window = try #require(try pipeline("window: { every: 1 s, emit: { a: min(t), b: max(t), c: sum(u) } }").window)
-    #expect(window.inputs == ["t", "u"])
-    #expect(try window.windows().aggregates.map(\.input) == [0, 0, 1])
   }
 
   @Test("the defaults: readings of a field may be 30 s late, and silence closes windows")
@@ -195,6 +185,7 @@ struct ConfigurationStagesTests {
       Fault("window: { every: 1 s, length: 10 min, emit: { n: count(*) } }", "in 600 windows"),
       Fault("window: { every: 100 us, emit: { n: count(*) } }", "12:22 pipelines.climate.window.every", "1 ms"),
       Fault("window: { every: 1 s, emit: {} }", "pipelines.climate.window.emit", "is empty"),
+      Fault("window: { every: 1 s, emit: { window: count(*) } }", "12:35 pipelines.climate.window.emit.window", "bounds"),
       Fault("window: { every: 1 s, emit: avg(t) }", "12:33 pipelines.climate.window.emit", "is not a mapping"),
       Fault("window: { every: 1 s, emit: { m: avgg(t) } }", "12:38 pipelines.climate.window.emit.m", "did you mean 'avg'?"),
       Fault("window: { every: 1 s, emit: { m: t } }", "12:38 pipelines.climate.window.emit.m", "avg(t) or last(t)"),
@@ -217,7 +208,7 @@ struct ConfigurationStagesTests {
       Fault("mask: {}", "12:11 pipelines.climate.mask", "is empty"), Fault("mask: drop", "is not a mapping"),
       Fault("token_keys: { id: k, file: k1 }", "12:5 pipelines.climate.token_keys", "nothing is tokenised"),
       Fault("mask: { a: drop }|token_keys: { id: k, file: k1 }", "13:5 pipelines.climate.token_keys", "no field is tokenised"),
-      Fault("mask: { a: tokenise }|token_keys: [{ id: k, file: k1 }, { id: k, file: k2 }]", "13:46", "in every token"),
+      Fault("mask: { a: tokenise }|token_keys: [{ id: k, file: k1 }, { id: k, file: k2 }]", "13:45", "in every token"),
       Fault("mask: { a: tokenise }|token_keys: { id: 'a.b', file: k1 }", "13:23", "1 to 16 letters"),
       Fault("mask: { a: tokenise }|token_keys: { id: k, file: short }", "13:32", "has 2 bytes and needs 16"),
       Fault("mask: { a: tokenise }|token_keys: { id: k, file: none }", "13:32", "/etc/none does not exist"),

@@ -12,14 +12,14 @@ struct ConfigurationTablesTests {
     Sample.replacing("    to: central", "    enrich: \(entry)\n    to: central")
   }
 
-  private static func machine(_ csv: String = csv) -> ConfigurationFiles {
+  private static func machine(_ csv: String = Self.csv) -> ConfigurationFiles {
     Sample.machine(["/etc/devices.csv": csv, "/etc/empty.csv": "", "/etc/twice.csv": "device\na\na\n"])
   }
 
   private static let entry =
     #"{ table: devices.csv, key: device, delimiter: ";", columns: { site: text, floor: { as: level, type: number } } }"#
 
-  private static func decode(_ entry: String, csv: String = csv) throws -> Configuration {
+  private static func decode(_ entry: String, csv: String = Self.csv) throws -> Configuration {
     try Sample.decode(sample(entry), files: machine(csv))
   }
 
@@ -36,7 +36,7 @@ struct ConfigurationTablesTests {
 
   @Test("another file, or another setting, is another version of the pipeline")
   func version() throws {
-    func version(_ entry: String, csv: String = csv) throws -> String {
+    func version(_ entry: String, csv: String = Self.csv) throws -> String {
       pipelineVersion(try Self.decode(entry, csv: csv).pipelines[0])
     }
     let versions = [
@@ -62,9 +62,9 @@ struct ConfigurationTablesTests {
       (#"{ table: devices.csv, key: device, delimiter: ";", columns: { site: number } }"#, "12:22", "is not a number"),
       (#"{ table: devices.csv, key: device, delimiter: ";", columns: [sit] }"#, "12:22", "there are: device, site, floor"),
       ("{ table: devices.csv, key: site, query: SELECT 1 }", "12:22", "leave 'query' out"),
-      ("{ table: devices.csv }", "12:13", "the key 'key' is missing"),
-      ("{ key: device }", "12:13", "the key 'table' is missing"),
-      ("{ table: devices.csv, key: device, prefix: a, object: b }", "12:60", "leave 'prefix' out"),
+      ("{ table: devices.csv }", "12:5", "the key 'key' is missing"),
+      ("{ key: device }", "12:5", "the key 'table' is missing"),
+      ("{ table: devices.csv, key: device, prefix: a, object: b }", "12:59", "leave 'prefix' out"),
       ("{ table: devices.csv, key: device, columns: { site: txt } }", "did you mean 'text'?", ""),
       ("{ tabel: devices.csv, key: device }", "did you mean 'table'?", ""),
     ])
