@@ -56,7 +56,8 @@ extension PipelineSettings {
     }
     if let drift {
       try check(
-        Int64(drift.vanishedAfter), in: DriftSettings.patience, "drift.vanished_after", "100 readings suit most devices")
+        Int64(drift.vanishedAfter), in: DriftSettings.patience, "drift.vanished_after", "100 readings suit most devices"
+      )
       try check(Int64(drift.limit), in: DriftSettings.limits, "drift.max_devices", "10000 suits most gateways")
     }
     if let mask {

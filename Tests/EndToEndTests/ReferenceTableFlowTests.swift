@@ -50,10 +50,11 @@ struct ReferenceTableFlowTests {
     try house.expectProof()
     let lines = try house.run("receive", ["--store", house.store, "--export"]).output.split(separator: "\n").sorted()
     #expect(
-      lines == (1...4).map { number in
-        #"{"key":"p1","time":"1970-01-01T00:00:0\#(number)Z","captures":{"series":"x"},"data":{"ts":\#(number)000,"#
-          + #""n":\#(number),"site":"\#(number == 1 ? "North" : "South")"}}"#
-      })
+      lines
+        == (1...4).map { number in
+          #"{"key":"p1","time":"1970-01-01T00:00:0\#(number)Z","captures":{"series":"x"},"data":{"ts":\#(number)000,"#
+            + #""n":\#(number),"site":"\#(number == 1 ? "North" : "South")"}}"#
+        })
     // Mended, it is taken over without a restart.
     try replace(house, "device,site\np1,East\n")
     try house.wait("the table is taken over") {

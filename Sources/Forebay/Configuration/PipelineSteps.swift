@@ -33,7 +33,8 @@ extension WindowingSettings {
       case .hopping(let length, let every): "windows of \(describe(length)) every \(describe(every))"
       case .session(let gap): "sessions with gaps of \(describe(gap))"
       }
-    let closing = watermark.idleAfter.map { "closed after \(describe($0)) without readings" } ?? "closed by readings only"
+    let closing =
+      watermark.idleAfter.map { "closed after \(describe($0)) without readings" } ?? "closed by readings only"
     return "\(windows), late by \(describe(watermark.allowedLateness)), \(closing): "
       + emit.map(\.name).joined(separator: " ")
   }

@@ -103,7 +103,9 @@ final class Daemon: Sendable {
       defer { known = faults }
       return faults.filter { !known.contains($0) }
     }
-    for fault in new { logger.error("a reference table cannot be used; the old one goes on", metadata: ["cause": "\(fault)"]) }
+    for fault in new {
+      logger.error("a reference table cannot be used; the old one goes on", metadata: ["cause": "\(fault)"])
+    }
   }
 
   var tableFaults: [String] { brokenTables.withLock { $0 } }

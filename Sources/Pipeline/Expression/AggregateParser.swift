@@ -163,7 +163,8 @@ package struct AggregateParser {
     guard var value = arguments.first, !value.isEmpty else {
       throw ExpressionFault(
         .arguments, at: tokens[1].start,
-        name == "count" ? "write count(*) to count readings, count(field) to count values"
+        name == "count"
+          ? "write count(*) to count readings, count(field) to count values"
           : "\(name)() of nothing; name a field, as in \(name)(temperature)")
     }
     var function = function
@@ -179,7 +180,8 @@ package struct AggregateParser {
     if tokens[value.lowerBound].isSymbol("*") {
       guard name == "count", value.count == 1 else {
         throw ExpressionFault(
-          .star, at: tokens[value.lowerBound].start, "* stands for readings, and only count(*) takes those; name a field")
+          .star, at: tokens[value.lowerBound].start,
+          "* stands for readings, and only count(*) takes those; name a field")
       }
       return Call(.count, nil)
     }

@@ -15,7 +15,8 @@ struct ConfigurationDocumentsTests {
         : path.hasSuffix(".csv") ? "device,site,floor\nt-1,North,3\n" : "secret-that-is-long-enough"
       return .success(.init(bytes: Array(text.utf8), isWorldReadable: false))
     },
-    names: { _ in .success([]) }, kind: { $0.hasSuffix(".sock") ? .socket : .directory }, obstacle: { _ in nil }, resolved: { $0 },
+    names: { _ in .success([]) }, kind: { $0.hasSuffix(".sock") ? .socket : .directory }, obstacle: { _ in nil },
+    resolved: { $0 },
     volume: { _ in nil },
     credentialsDirectory: "/run/credentials/forebay.service")
 
@@ -133,7 +134,18 @@ struct ConfigurationDocumentsTests {
       gateway: { "?": 1 }
       sources: { floor: { "?": 1, mqtt: { "?": 1 } } }
       spool: { "?": 1, group: { "?": 1 } }
-      pipelines: { climate: { "?": 1, decode: { "?": 1, format: csv }, time: { "?": 1 }, dedupe: { "?": 1 }, sequence: { "?": 1 }, enrich: { "?": 1, columns: { a: { "?": 1 } } }, mask: { a: { "?": 1 } }, token_keys: { "?": 1 }, window: { "?": 1, late_readings: { "?": 1 } }, batch: { "?": 1 } } }
+      pipelines:
+        climate:
+          "?": 1
+          decode: { "?": 1, format: csv }
+          time: { "?": 1 }
+          dedupe: { "?": 1 }
+          sequence: { "?": 1 }
+          enrich: { "?": 1, columns: { a: { "?": 1 } } }
+          mask: { a: { "?": 1 } }
+          token_keys: { "?": 1 }
+          window: { "?": 1, late_readings: { "?": 1 } }
+          batch: { "?": 1 }
       uplinks: { a: { "?": 1, http: { "?": 1 }, file: { "?": 1 }, retry: { "?": 1 }, breaker: { "?": 1 } } }
       status: { "?": 1 }
       log: { "?": 1 }

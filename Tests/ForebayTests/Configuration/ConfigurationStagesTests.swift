@@ -56,7 +56,10 @@ struct ConfigurationStagesTests {
     let window = try #require(
       try pipeline(
         "time: { field: ts, unit: ms }",
-        #"window: { every: 10 s, late: 1 min, max_ahead: 5 min, idle_after: 3 min, late_readings: { correct: 10 min }, max_windows: 5000, when_full: refuse, emit: { peak: max(temperature), mean: 'avg("object.t")', "95 %": "percentile(t, 0.95)", n: count(*) } }"#
+        "window:", "  every: 10 s", "  late: 1 min", "  max_ahead: 5 min", "  idle_after: 3 min",
+        "  late_readings: { correct: 10 min }", "  max_windows: 5000", "  when_full: refuse", "  emit:",
+        "    peak: max(temperature)", #"    mean: avg("object.t")"#, #"    "95 %": percentile(t, 0.95)"#,
+        "    n: count(*)"
       ).window)
     #expect(
       window.emit == [
@@ -94,7 +97,8 @@ struct ConfigurationStagesTests {
     #expect(try watermark(field, "every: 5 min, idle_after: never")?.idleAfter == nil)
     let window = try #require(try pipeline("window: { every: 1 s, emit: { n: count(*) } }").window)
     #expect(window.late == .drop && window.overflow == .closeEarly && window.maximumWindows == 100_000)
-    #expect(try pipeline("window: { every: 1 s, late_readings: dead-letter, emit: { n: count(*) } }").window?.late == .deadLetter)
+    let kept = try pipeline("window: { every: 1 s, late_readings: dead-letter, emit: { n: count(*) } }")
+    #expect(kept.window?.late == .deadLetter)
   }
 
   private static let keys = Sample.machine(
@@ -106,10 +110,12 @@ struct ConfigurationStagesTests {
   @Test("a mask says what becomes of each field, in its order")
   func mask() throws {
     let pipeline = try pipeline(
-      "mask: { serial: tokenise, owner: drop, phone: { keep_last: 4 }, pin: hide, email: hash, plate: { hash: 16 }, 'rxInfo[*].id': drop }",
+      "mask:", "  serial: tokenise", "  owner: drop", "  phone: { keep_last: 4 }", "  pin: hide", "  email: hash",
+      "  plate: { hash: 16 }", "  rxInfo[*].id: drop",
       "token_keys: [{ id: k1, file: k1 }, { id: k2, file: k2 }]", files: Self.keys)
     let mask = try #require(pipeline.mask)
-    #expect(mask.rules.map(\.fields.description) == ["serial", "owner", "phone", "pin", "email", "plate", "rxInfo[*].id"])
+    #expect(
+      mask.rules.map(\.fields.description) == ["serial", "owner", "phone", "pin", "email", "plate", "rxInfo[*].id"])
     #expect(
       mask.rules.map(\.method) == [
         .tokenise, .drop, .mask(keepingLast: 4), .mask(keepingLast: 0), .hash(digits: 64), .hash(digits: 16), .drop,
@@ -178,16 +184,24 @@ struct ConfigurationStagesTests {
       Fault("sequence: { modulus: 256 }", "the key 'field' is missing"),
       Fault("sequence: { field: n, moduls: 256 }", "did you mean 'modulus'?"),
       Fault("window: { every: 10 s }", "12:5 pipelines.climate.window", "the key 'emit' is missing"),
-      Fault("window: { emit: { n: count(*) } }", "12:5 pipelines.climate.window", "nothing says how long", "'gap' for sessions"),
+      Fault(
+        "window: { emit: { n: count(*) } }",
+        "12:5 pipelines.climate.window", "nothing says how long", "'gap' for sessions"),
       Fault("window: { length: 1 min, emit: { n: count(*) } }", "12:15 pipelines.climate.window.length"),
       Fault("window: { gap: 1 min, every: 1 s, emit: { n: count(*) } }", "12:27 pipelines.climate.window.every"),
-      Fault("window: { every: 1 min, length: 10 s, emit: { n: count(*) } }", "12:37 pipelines.climate.window.length", "would leave out"),
+      Fault(
+        "window: { every: 1 min, length: 10 s, emit: { n: count(*) } }",
+        "12:37 pipelines.climate.window.length", "would leave out"),
       Fault("window: { every: 1 s, length: 10 min, emit: { n: count(*) } }", "in 600 windows"),
       Fault("window: { every: 100 us, emit: { n: count(*) } }", "12:22 pipelines.climate.window.every", "1 ms"),
       Fault("window: { every: 1 s, emit: {} }", "pipelines.climate.window.emit", "is empty"),
-      Fault("window: { every: 1 s, emit: { window: count(*) } }", "12:35 pipelines.climate.window.emit.window", "bounds"),
+      Fault(
+        "window: { every: 1 s, emit: { window: count(*) } }",
+        "12:35 pipelines.climate.window.emit.window", "bounds"),
       Fault("window: { every: 1 s, emit: avg(t) }", "12:33 pipelines.climate.window.emit", "is not a mapping"),
-      Fault("window: { every: 1 s, emit: { m: avgg(t) } }", "12:38 pipelines.climate.window.emit.m", "did you mean 'avg'?"),
+      Fault(
+        "window: { every: 1 s, emit: { m: avgg(t) } }",
+        "12:38 pipelines.climate.window.emit.m", "did you mean 'avg'?"),
       Fault("window: { every: 1 s, emit: { m: t } }", "12:38 pipelines.climate.window.emit.m", "avg(t) or last(t)"),
       Fault("window: { every: 1 s, emit: { m: max(t) - min(t) } }", "12:45", "a name of its own"),
       Fault("window: { every: 1 s, emit: { m: 'avg(t +)' } }", "12:46", "the expression ends too early"),
@@ -197,7 +211,9 @@ struct ConfigurationStagesTests {
       Fault("window: { every: 1 s, when_full: refus, emit: { n: count(*) } }", "did you mean 'refuse'?"),
       Fault("window: { every: 1 s, max_windows: 0, emit: { n: count(*) } }", "a whole number from 1 to 10000000"),
       Fault("window: { every: 1 s, idle_after: nevr, emit: { n: count(*) } }", "is not a duration"),
-      Fault("mask: { a: tokenize }|token_keys: { id: k, file: k1 }", "12:16 pipelines.climate.mask.a", "did you mean 'tokenise'?"),
+      Fault(
+        "mask: { a: tokenize }|token_keys: { id: k, file: k1 }",
+        "12:16 pipelines.climate.mask.a", "did you mean 'tokenise'?"),
       Fault("mask: { a: tokenise }", "12:16 pipelines.climate.mask.a", "openssl rand -hex 32"),
       Fault("mask: { a: {} }", "12:16 pipelines.climate.mask.a", "{ keep_last: 4 }"),
       Fault("mask: { a: { keep_last: 4, hash: 16 } }", "either hashed or cut"),
@@ -207,7 +223,9 @@ struct ConfigurationStagesTests {
       Fault("mask: { 'a[]': drop, 'a[*]': hide }", "12:26", "the same field"),
       Fault("mask: {}", "12:11 pipelines.climate.mask", "is empty"), Fault("mask: drop", "is not a mapping"),
       Fault("token_keys: { id: k, file: k1 }", "12:5 pipelines.climate.token_keys", "nothing is tokenised"),
-      Fault("mask: { a: drop }|token_keys: { id: k, file: k1 }", "13:5 pipelines.climate.token_keys", "no field is tokenised"),
+      Fault(
+        "mask: { a: drop }|token_keys: { id: k, file: k1 }",
+        "13:5 pipelines.climate.token_keys", "no field is tokenised"),
       Fault("mask: { a: tokenise }|token_keys: [{ id: k, file: k1 }, { id: k, file: k2 }]", "13:45", "in every token"),
       Fault("mask: { a: tokenise }|token_keys: { id: 'a.b', file: k1 }", "13:23", "1 to 16 letters"),
       Fault("mask: { a: tokenise }|token_keys: { id: k, file: short }", "13:32", "has 2 bytes and needs 16"),

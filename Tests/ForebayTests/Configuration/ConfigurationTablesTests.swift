@@ -60,7 +60,10 @@ struct ConfigurationTablesTests {
       ("{ table: devices.csv, key: device }", "12:22", "there is no column device"),
       ("{ table: twice.csv, key: device }", "12:22", "line 3: the key, device, is the same as on line 2"),
       (#"{ table: devices.csv, key: device, delimiter: ";", columns: { site: number } }"#, "12:22", "is not a number"),
-      (#"{ table: devices.csv, key: device, delimiter: ";", columns: [sit] }"#, "12:22", "there are: device, site, floor"),
+      (
+        #"{ table: devices.csv, key: device, delimiter: ";", columns: [sit] }"#, "12:22",
+        "there are: device, site, floor"
+      ),
       ("{ table: devices.csv, key: site, query: SELECT 1 }", "12:22", "leave 'query' out"),
       ("{ table: devices.csv }", "12:5", "the key 'key' is missing"),
       ("{ key: device }", "12:5", "the key 'table' is missing"),

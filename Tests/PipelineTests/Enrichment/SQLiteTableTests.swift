@@ -64,7 +64,8 @@ struct SQLiteTableTests {
       ("SELECT id FROM device", "no such table: device"), ("SELECT id, FROM devices", "syntax error"),
       ("SELECT site FROM devices", "there is no column id"), ("DELETE FROM devices", "not authorized"),
       ("SELECT id FROM devices; SELECT 1", "not one SELECT"), ("ATTACH '/tmp/x' AS y", "not authorized"),
-      ("PRAGMA table_info(devices)", "not authorized"), ("VACUUM INTO '/tmp/x'", "not one SELECT"), ("", "not one SELECT"),
+      ("PRAGMA table_info(devices)", "not authorized"), ("VACUUM INTO '/tmp/x'", "not one SELECT"),
+      ("", "not one SELECT"),
       ("SELECT random() AS id", "not authorized"), ("SELECT load_extension('x') AS id", "not authorized"),
       ("SELECT datetime('now') AS id", "not authorized"),
       ("WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) SELECT id FROM n", "not authorized"),
@@ -94,7 +95,8 @@ struct SQLiteTableTests {
     let bytes = try Self.database(Self.devices)
     for cut in [0, 15, 16, 99, 100, 4_096, bytes.count - 1] {
       #expect(throws: ReferenceError.self) {
-        try ReferenceTable(sqlite: Array(bytes.prefix(cut)), query: "SELECT id FROM devices", settings: .init(key: "id"))
+        try ReferenceTable(
+          sqlite: Array(bytes.prefix(cut)), query: "SELECT id FROM devices", settings: .init(key: "id"))
       }
     }
     var random = SeededGenerator(seed: 1)

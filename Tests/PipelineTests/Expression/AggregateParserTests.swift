@@ -24,8 +24,10 @@ struct AggregateParserTests {
       ("median(t)", Call(.percentile(0.5), "t")), ("rate(total)", Call(.rate, "total")),
       ("time_weighted_avg(level)", Call(.timeWeightedAverage, "level")),
       ("max(max(a, b))", Call(.maximum, "max(a, b)")),
-      ("sum(CASE WHEN state = 'on, (really)' THEN 1 ELSE 0 END)",
-       Call(.sum, "CASE WHEN state = 'on, (really)' THEN 1 ELSE 0 END")),
+      (
+        "sum(CASE WHEN state = 'on, (really)' THEN 1 ELSE 0 END)",
+        Call(.sum, "CASE WHEN state = 'on, (really)' THEN 1 ELSE 0 END")
+      ),
       ("percentile(round(t, 1), .5)", Call(.percentile(0.5), "round(t, 1)")),
       ("avg((a + b) / 2)", Call(.average, "(a + b) / 2")), ("last(device)", Call(.last, "device")),
       ("avg(first)", Call(.average, "first")),
