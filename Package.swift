@@ -95,6 +95,10 @@ let package = Package(
     .executableTarget(
       name: "spool-bench", dependencies: ["Telemetry", "Compression", "Spool"], path: "Benchmarks/SpoolBench",
       swiftSettings: settings),
+    // Measures the pipeline from within (`make bench`); no part of the product.
+    .executableTarget(
+      name: "pipeline-bench", dependencies: ["Telemetry", "Pipeline", "Spool"], path: "Benchmarks/PipelineBench",
+      swiftSettings: settings),
 
     .target(
       name: "TestSupport",

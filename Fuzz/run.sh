@@ -89,6 +89,11 @@ seeds_Compression() {
   echo '\x28\xb5\x2f\xfd\x20\x17\x65\x00\x00\x30\x68\x65\x6c\x6c\x6f\x20\x01\x00\x96\xe8\x16'
   echo '\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00'
 }
+seeds_Columns() {
+  echo '{"rows":3,"order":[0,1,0],"tables":[{"k":["a","b"],"d":{"t":[1.50,-2e3]}},[{"x":1,"x":[]}]]}\n'
+  echo '{"rows":2,"tables":[{"k":["\\\\u00e9","\\\\"]}"],"e":[{},[{"a":[]}]]}]}\n'
+  echo '{"k":"a","d":{"t":1.50}}\n{"x":1,"x":[]}\n{"k":"b","d":{"t":-2e3}}\n7\n'
+}
 seeds_BatchIdentity() {
   echo 'gw-042/climate/0123456789abcdef/17'
   echo 'gw-042/climate/0123456789abcdef/17.2/3'
@@ -129,6 +134,12 @@ seeds_Transcoding() {
   echo 'K\xe9t\xe9'
 }
 
+seeds_Contract() {
+  echo '{"name":"a","version":"1.0.0","schema":{"type":"object","properties":{"v":{"type":["number","null"],"minimum":-1e3}},"required":["v"],"$defs":{"x":{"$anchor":"y","pattern":"^a+$"}},"anyOf":[{"$ref":"#y"},{"not":{}}]},"expectations":[]}'
+  echo '{"name":"a","version":"0.1.2","compatibility":"full","check_formats":true,"owner":"x","schema":{"format":"date"},"expectations":[{"field":"a[0].b","range":{"min":-1,"max":2e3},"action":"tag"},{"field":"v","increasing":"strictly"},{"field":"v","stuck":{"readings":3,"for":"1h30m"}},{"field":"v","slope":{"max":1,"per":"1 min"}},{"field":"v","null_share":{"max":0.5,"readings":9}},{"fresh":{"within":"5 s"},"action":"count"}]}'
+  echo '{"name":"a","version":"1.0.0","schema":{"prefixItems":[true,{"const":{"a":[1]}}],"unevaluatedItems":false,"contains":{"enum":[1,"b"]},"dependentSchemas":{"a":{"$dynamicRef":"#z"}},"$dynamicAnchor":"z","if":{"multipleOf":0.1},"then":{"uniqueItems":true}}}'
+}
+
 for name in Telemetry Compression Pipeline; do module "$name"; done
 # Of these the configuration's reader needs the settings only.
 for part in Ingest/Source Spool/Spool Delivery/Uplink; do
@@ -145,8 +156,10 @@ fuzzer JSON          "Pipeline Compression Telemetry" "$vectors/json/test_parsin
 fuzzer Reading       "Pipeline Compression Telemetry" -
 fuzzer Transcoding   "Pipeline Compression Telemetry" -
 fuzzer EventTime     "Pipeline Compression Telemetry" -
+fuzzer Contract      "Pipeline Compression Telemetry" -
 fuzzer TopicFilter   "Telemetry"                      -
 fuzzer Compression   "Compression"                    -
+fuzzer Columns       "Compression"                    -
 fuzzer BatchIdentity "Telemetry"                      -
 fuzzer PacketScan    ""                               - Sources/Ingest/PacketScan.swift
 fuzzer PublishLine   ""                               - Sources/Ingest/PublishLine.swift

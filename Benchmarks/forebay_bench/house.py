@@ -55,7 +55,7 @@ def disk_writes(pid):
 class House:
     """All of it ends with the house."""
 
-    def __init__(self, folder, binary, linger=None, upstream_port=None):
+    def __init__(self, folder, binary, linger=None, upstream_port=None, batch=None):
         self.folder, self.binary, self.children = folder, binary, []
         self.broker_port, self.upstream_port = free_port(), upstream_port or free_port()
         os.makedirs(folder)
@@ -68,7 +68,7 @@ sources:
   broker: {{ mqtt: {{ url: "mqtt://127.0.0.1:{self.broker_port}" }} }}
 spool: {{ directory: spool{f", linger: {linger}" if linger else ""} }}
 pipelines:
-  bench: {{ from: ["sensors/{{device}}/{{series}}"], key: device, time: {{ field: ts, unit: ms }}, to: upstream }}
+  bench: {{ from: ["sensors/{{device}}/{{series}}"], key: device, time: {{ field: ts, unit: ms }}{f", batch: {batch}" if batch else ""}, to: upstream }}
 uplinks:
   upstream: {{ http: {{ url: "http://127.0.0.1:{self.upstream_port}/v1/batches" }} }}
 """)
@@ -136,11 +136,11 @@ uplinks:
         except (OSError, ValueError):
             return None
 
-    def publish(self, count, *options):
+    def publish(self, count, *options, devices=DEVICES):
         """Devices at work: QoS 1, 200 topics, as fast as the broker takes it unless `options` say otherwise."""
         pace = [] if "--total-rate" in options else ["--rate", "0"]
         return self.start(
-            [self.binary, "simulate", "--url", f"mqtt://127.0.0.1:{self.broker_port}", "--devices", str(DEVICES),
+            [self.binary, "simulate", "--url", f"mqtt://127.0.0.1:{self.broker_port}", "--devices", str(devices),
              "--clients", "4", "--count", str(count), "--qos", "1", "--json", *pace, *map(str, options)],
             stdout=open(f"{self.folder}/published.json", "wb"))
 

@@ -103,20 +103,22 @@ struct FileFolder {
   /// Appends lines of a batch that are not there yet. After an error the folder must be closed and
   /// opened anew.
   /// - Parameters:
-  ///   - body: these lines, compressed as the batch is.
+  ///   - body: these lines, encoded and compressed as the batch is.
   ///   - wall: nanoseconds since 1970.
   mutating func take(
     _ batch: Batch, lines: RangeSet<Int>, body: [UInt8], wall: Int64
   ) throws(DiskError) {
     let key = TakenBatches.Key(gateway: batch.identity.gateway, epoch: batch.identity.epoch)
-    if let head = open?.head, head.key != key || head.compression != batch.compression {
+    if let head = open?.head,
+      head.key != key || head.encoding != batch.encoding || head.compression != batch.compression
+    {
       try finish()
     }
     var file: OpenFile
     if let open {
       file = open
     } else {
-      file = try begin(.init(key: key, compression: batch.compression, wall: wall))
+      file = try begin(.init(key: key, encoding: batch.encoding, compression: batch.compression, wall: wall))
     }
     let entry = FileJournal.Entry(
       end: file.length + body.count, sequence: batch.identity.sequence,
@@ -204,14 +206,14 @@ struct FileFolder {
     try disk.unlink("\(folder)/\(finishing.generation).journal")
   }
 
-  /// `20261121T034607.123Z~GATEWAY~PIPELINE~EPOCH~FIRST-LAST.ndjson.gz`: names sort by the time at which
-  /// the file was begun. A name that is taken already moves by a millisecond.
+  /// `20261121T034607.123Z~GATEWAY~PIPELINE~EPOCH~FIRST-LAST.ndjson.gz`, or `.columns.gz`: names sort by the time at
+  /// which the file was begun. A name that is taken already moves by a millisecond.
   private func name(of file: OpenFile, _ sequences: ClosedRange<Int64>) -> String {
     let suffix =
       switch file.head.compression {
-      case .none: "ndjson"
-      case .gzip: "ndjson.gz"
-      case .zstd: "ndjson.zst"
+      case .none: file.head.encoding.rawValue
+      case .gzip: file.head.encoding.rawValue + ".gz"
+      case .zstd: file.head.encoding.rawValue + ".zst"
       }
     var milliseconds = file.head.wall / 1_000_000
     while true {

@@ -17,7 +17,7 @@ import Telemetry
 //
 // `G.journal`, one line per batch appended to G.part, each synced after the bytes it tells of:
 //
-//   open GATEWAY EPOCH COMPRESSION WALL CRC32
+//   open GATEWAY EPOCH ENCODING COMPRESSION WALL CRC32
 //   take END SEQUENCE DIGEST PREVIOUS COUNT LENGTH A-B,C-D CRC32
 //                                G.part holds these lines of the sequence up to its byte END
 //
@@ -93,12 +93,13 @@ struct FileIndex: Sendable, Hashable {
 struct FileJournal: Sendable, Hashable {
   struct Head: Sendable, Hashable {
     var key: TakenBatches.Key
+    var encoding: BatchEncoding
     var compression: BatchCompression
     /// Nanoseconds since 1970, when the file was begun.
     var wall: Int64
 
     func encoded() -> [UInt8] {
-      sealed("open \(key.gateway) \(key.epoch) \(compression.rawValue) \(wall)")
+      sealed("open \(key.gateway) \(key.epoch) \(encoding.rawValue) \(compression.rawValue) \(wall)")
     }
   }
 
@@ -121,11 +122,12 @@ struct FileJournal: Sendable, Hashable {
   /// Reads up to the first line that is torn or damaged; nil when that is the first.
   init?(_ bytes: [UInt8]) {
     var lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).dropLast()
-    guard let first = lines.popFirst(), let open = unsealed(first), open.count == 5, open[0] == "open",
-      let epoch = Epoch(rawValue: open[2]), let wall = Int64(open[4]),
-      let compression = BatchCompression(rawValue: open[3])
+    guard let first = lines.popFirst(), let open = unsealed(first), open.count == 6, open[0] == "open",
+      let epoch = Epoch(rawValue: open[2]), let encoding = BatchEncoding(rawValue: open[3]),
+      let compression = BatchCompression(rawValue: open[4]), let wall = Int64(open[5])
     else { return nil }
-    head = Head(key: .init(gateway: open[1], epoch: epoch), compression: compression, wall: wall)
+    head = Head(
+      key: .init(gateway: open[1], epoch: epoch), encoding: encoding, compression: compression, wall: wall)
     length = first.count + 1
     for line in lines {
       guard let take = unsealed(line), take.count == 8, take[0] == "take", let end = Int(take[1]),

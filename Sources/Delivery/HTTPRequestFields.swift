@@ -5,7 +5,7 @@ import Telemetry
 enum HTTPRequestFields {
   static func of(_ batch: Batch, attempt: Int) -> [(String, String)] {
     var fields = [
-      ("Content-Type", mediaType(batch.encoding)),
+      ("Content-Type", batch.encoding.mediaType),
       ("Idempotency-Key", "\"\(batch.identity)\""),
       ("Content-Digest", "sha-256=:\(Data(Digest(of: batch.body).bytes).base64EncodedString()):"),
       ("Forebay-Digest", batch.digest.hex),
@@ -24,12 +24,6 @@ enum HTTPRequestFields {
     }
     if batch.possibleDuplicate { fields.append(("Forebay-Possible-Duplicate", "true")) }
     return fields
-  }
-
-  private static func mediaType(_ encoding: BatchEncoding) -> String {
-    switch encoding {
-    case .ndjson: "application/x-ndjson"
-    }
   }
 
   /// W3C Trace Context: one trace per batch, one span per attempt, neither of them all zeros.

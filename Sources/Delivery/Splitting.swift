@@ -11,7 +11,7 @@ package struct SplittingError: Error, Sendable, Hashable, CustomStringConvertibl
 /// Cuts batches by their lines. Pure.
 package enum Splitting {
   /// The two halves of a batch of at least two readings: the whole becomes parts 1/2 and 2/2, part i/n
-  /// becomes 2i-1/2n and 2i/2n. Compressed as the batch is; what the parts say about their parent is
+  /// becomes 2i-1/2n and 2i/2n. Encoded and compressed as the batch is; what the parts say about their parent is
   /// what the batch says about its own, or, if it is whole, the batch itself.
   package static func halves(of batch: Batch) throws(SplittingError) -> [Batch] {
     let whole = parent(of: batch)
@@ -37,21 +37,21 @@ package enum Splitting {
       copy.count = lines.count
       let body = Array(text[cut])
       copy.length = body.count
-      copy.body = try compress(body, for: batch)
+      copy.body = try encode(body, for: batch)
       copy.digest = Batch.digest(
         identity: copy.identity, previous: copy.previous, count: copy.count, body: body)
       return copy
     }
   }
 
-  /// Some lines of a batch, counted from its own first, compressed as it is.
+  /// Some lines of a batch, counted from its own first, encoded and compressed as it is.
   static func slice(_ lines: Range<Int>, of batch: Batch) throws(SplittingError) -> [UInt8] {
     let text = try body(of: batch)
     let ends = try lineEnds(of: text, in: batch)
     guard lines.lowerBound >= 0, lines.upperBound <= ends.count else {
       throw SplittingError(identity: batch.identity, cause: "it has no lines \(lines)")
     }
-    return try compress(Array(text[bytes(of: lines, ends)]), for: batch)
+    return try encode(Array(text[bytes(of: lines, ends)]), for: batch)
   }
 
   /// What a part of `batch` says about its parent.
@@ -61,18 +61,24 @@ package enum Splitting {
         digest: batch.digest, previous: batch.previous, count: batch.count, length: batch.length)
   }
 
-  /// The uncompressed body, checked against the batch's length and digest.
+  /// The lines, checked against the batch's length and digest.
   package static func body(of batch: Batch) throws(SplittingError) -> [UInt8] {
     let text: [UInt8]
     do {
-      text =
+      let bound = batch.encoding == .columns ? Columns.maximumLength(ofLines: batch.length) : batch.length
+      let plain =
         switch batch.compression {
         case .none: batch.body
-        case .gzip: try Gzip.decompress(batch.body, maximumOutput: batch.length)
-        case .zstd: try Zstd.decompress(batch.body, maximumOutput: batch.length)
+        case .gzip: try Gzip.decompress(batch.body, maximumOutput: bound)
+        case .zstd: try Zstd.decompress(batch.body, maximumOutput: bound)
+        }
+      text =
+        switch batch.encoding {
+        case .ndjson: plain
+        case .columns: try Columns.decode(plain, maximumOutput: batch.length).lines
         }
     } catch {
-      throw SplittingError(identity: batch.identity, cause: "its body cannot be decompressed: \(error)")
+      throw SplittingError(identity: batch.identity, cause: "its body cannot be read: \(error)")
     }
     let digest = Batch.digest(
       identity: batch.identity, previous: batch.previous, count: batch.count, body: text)
@@ -82,12 +88,22 @@ package enum Splitting {
     return text
   }
 
-  private static func compress(_ body: [UInt8], for batch: Batch) throws(SplittingError) -> [UInt8] {
+  private static func encode(_ lines: [UInt8], for batch: Batch) throws(SplittingError) -> [UInt8] {
+    let text: [UInt8]
+    switch batch.encoding {
+    case .ndjson: text = lines
+    case .columns:
+      // Whether lines can be columns is a matter of each of them, and as part of the batch each could.
+      guard let columns = Columns.encode(lines) else {
+        throw SplittingError(identity: batch.identity, cause: "a part cannot be written as columns")
+      }
+      text = columns
+    }
     do {
       return switch batch.compression {
-      case .none: body
-      case .gzip: try Gzip.compress(body)
-      case .zstd: try Zstd.compress(body)
+      case .none: text
+      case .gzip: try Gzip.compress(text)
+      case .zstd: try Zstd.compress(text)
       }
     } catch {
       throw SplittingError(identity: batch.identity, cause: "a part cannot be compressed: \(error)")

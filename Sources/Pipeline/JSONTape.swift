@@ -1,3 +1,5 @@
+internal import Telemetry
+
 /// What a JSON value is (RFC 8259, section 3).
 package enum JSONKind: UInt8, Sendable, Hashable {
   case object, array, string, number, boolean, null
@@ -48,7 +50,8 @@ package struct JSONError: Error, Sendable, Hashable, CustomStringConvertible {
     self.position = position
   }
 
-  private var reason: String {
+  /// What is wrong. Holds nothing of the text.
+  var reason: String {
     switch kind {
     case .empty: "there is no value"
     case .byteOrderMark: "a byte order mark is not allowed before JSON"
@@ -277,7 +280,7 @@ package struct JSONTape: Sendable {
   private func isNamed(_ value: Value, _ name: [UInt8], in bytes: UnsafeRawBufferPointer) -> Bool {
     let raw = UnsafeRawBufferPointer(rebasing: bytes[value.name])
     if value.nameHasEscapes { return JSONText.unescape(raw) == name }
-    return raw.count == name.count && name.elementsEqual(raw)
+    return raw.count == name.count && name.withUnsafeBytes { haveSameBytes($0, raw) }
   }
 
   /// The UTF-8 bytes that a string stands for, or the bytes of any other value.

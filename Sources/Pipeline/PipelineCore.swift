@@ -160,7 +160,11 @@ package struct PipelineCore: Sendable {
 
   /// Puts a dead letter back: a refused payload is decoded once more, a refused line is appended as it
   /// is. A letter that already waits in the open batch or for the next seal is left alone.
-  package mutating func requeue(_ letter: DeadLetter, now: Moment) {
+  /// - Parameter message: the payload of the letter's message, or why it is not to be had; asked for only where
+  ///   the letter has none of its own (``Rejection/isWithheld``).
+  package mutating func requeue(
+    _ letter: DeadLetter, message: Result<[UInt8], Refusal>? = nil, now: Moment
+  ) {
     guard !decided.resolved.contains(letter.id), !pending.resolved.contains(letter.id),
       !refusedAgain.contains(where: { $0.id == letter.id })
     else { return }
@@ -172,7 +176,7 @@ package struct PipelineCore: Sendable {
         outcome.counters.requeued = 1
         try requeue(line: rejection.payload, outcome: outcome, now: now)
       } else {
-        try requeue(rejection, outcome: &outcome, now: now)
+        try requeue(rejection, message: message, outcome: &outcome, now: now)
       }
     } catch {
       var again = rejection
@@ -194,9 +198,10 @@ package struct PipelineCore: Sendable {
     end(1, begins: begins, at: readPosition, isFromLog: false, outcome: outcome, now: now)
   }
 
-  /// A payload is decoded once more; a line that a stage behind the decoder refused goes on there.
+  /// A payload is decoded once more; a line that a stage behind the decoder refused goes on there, and so does
+  /// the one reading of a message that was refused there and whose line was not kept.
   private mutating func requeue(
-    _ rejection: Rejection, outcome: inout Tally, now: Moment
+    _ rejection: Rejection, message: Result<[UInt8], Refusal>?, outcome: inout Tally, now: Moment
   ) throws(Refusal) {
     guard let route = router.route(rejection.origin) else {
       throw Refusal(.unmatched, "the pipeline no longer takes messages from this source and topic")
@@ -204,13 +209,15 @@ package struct PipelineCore: Sendable {
     let source = ReadingStages.Source(
       route: route, origin: rejection.origin, log: rejection.log, offset: rejection.offset,
       received: clock?.pastReceipt(rejection.received, now: now) ?? rejection.received, behind: rejection.stage,
-      isRemembered: rejection.wasRemembered)
+      isRemembered: rejection.wasRemembered, reading: rejection.reading)
     let position = readPosition
-    let result: Result<Void, Refusal> = rejection.payload.withUnsafeBytes { bytes in
+    let payload = rejection.isWithheld ? try withheld(rejection, message) : rejection.payload
+    let result: Result<Void, Refusal> = payload.withUnsafeBytes { bytes in
       do throws(Refusal) {
-        if rejection.stage == .decode {
+        if rejection.stage == .decode || rejection.isWithheld {
           try decoder.decode(
             bytes, keyIsInTopic: route.hasKey, received: source.received.wall, offset: rejection.offset)
+          if let number = rejection.reading { try decoder.keepOnly(reading: number) }
         } else {
           try decoder.decode(line: bytes, keyIsInTopic: route.hasKey, offset: rejection.offset)
         }
@@ -220,13 +227,29 @@ package struct PipelineCore: Sendable {
       } catch { return .failure(error) }
     }
     try result.get()
+    guard let number = rejection.reading else { return }
+    // Alone here, it is still the reading of its message that it was.
+    for index in outcome.rejections.indices { outcome.rejections[index].reading = number }
+  }
+
+  /// The message behind a letter without bytes.
+  private func withheld(
+    _ rejection: Rejection, _ message: Result<[UInt8], Refusal>?
+  ) throws(Refusal) -> [UInt8] {
+    guard rejection.stage == .decode || rejection.reading != nil else {
+      throw Refusal(.readingMissing, "its bytes were not kept, and nothing says which reading of its message it was")
+    }
+    guard let message else { throw Refusal(.logGone, "its bytes were not kept, and the log was not asked for them") }
+    return try message.get()
   }
 
   // MARK: Batches
 
   /// Time has come to `now`: windows may close without a reading, and the open batch if it has reached its age.
-  package mutating func tick(_ now: Moment) {
-    if stages.window?.followsTheClock == true {
+  /// - Parameter isCaughtUp: that everything has been read that had come by `now`: only then is a time without
+  ///   readings one in which there were none.
+  package mutating func tick(_ now: Moment, isCaughtUp: Bool = true) {
+    if isCaughtUp, stages.window?.followsTheClock == true {
       let begins = beginPending()
       var outcome = Tally()
       let count = stages.tick(now, into: &lines, outcome: &outcome)
@@ -380,6 +403,15 @@ package struct PipelineCore: Sendable {
     return (clock?.rows.isEmpty == false ? [clock].compactMap { $0 } : []) + stages.changes()
   }
 
+  /// Lines as they are to be sent. Lines of which one is no JSON value (it was requeued from dead letters that
+  /// somebody else wrote) cannot be columns and stay what they are.
+  private func encode(_ lines: [UInt8]) -> (text: [UInt8], encoding: BatchEncoding) {
+    switch settings.batch.encoding {
+    case .ndjson: (lines, .ndjson)
+    case .columns: Columns.encode(lines).map { ($0, .columns) } ?? (lines, .ndjson)
+    }
+  }
+
   /// Gives the closed batches their identities, digests and compressed bodies.
   private func seal(_ state: inout PipelineState) throws(CompressionError) -> [Batch] {
     guard !closed.isEmpty else { return [] }
@@ -392,11 +424,12 @@ package struct PipelineCore: Sendable {
         sequence: state.nextSequence)
       let digest = Batch.digest(
         identity: identity, previous: state.previousDigest, count: batch.count, body: batch.body)
+      let (text, encoding) = encode(batch.body)
       batches.append(
         Batch(
           identity: identity, version: version, log: batch.log, firstOffset: batch.first,
-          lastOffset: batch.last, count: batch.count, encoding: settings.batch.encoding,
-          compression: settings.batch.compression, body: try compressor.compress(batch.body),
+          lastOffset: batch.last, count: batch.count, encoding: encoding,
+          compression: settings.batch.compression, body: try compressor.compress(text),
           length: batch.body.count, digest: digest, previous: state.previousDigest,
           possibleDuplicate: state.possibleDuplicateUntil.map { batch.first < $0 } ?? false,
           sealed: batch.sealed))

@@ -76,6 +76,8 @@ package struct PipelineSettings: Sendable, Hashable {
   /// Results of windows are delivered in place of the readings.
   package var window: WindowingSettings?
   package var batch = Batching()
+  /// What is kept of what is refused; shapes no batch.
+  package var deadLetters = DeadLetterBounds()
   /// The name of the uplink that takes the batches.
   package var to: String
 

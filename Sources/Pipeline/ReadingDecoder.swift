@@ -93,6 +93,16 @@ struct ReadingDecoder: Sendable {
           offset: offset), index: data))
   }
 
+  /// Drops all readings but one, by its number from 0.
+  mutating func keepOnly(reading number: Int) throws(Refusal) {
+    guard items.indices.contains(number) else {
+      throw Refusal(
+        .readingMissing,
+        "it was reading \(number) of its message, counted from 0, in which today's decoder finds \(items.count)")
+    }
+    items = [items[number]]
+  }
+
   /// What the items' ranges and the tape point into; nil: the payload.
   var text: [UInt8]? { isOwnText ? transcoded : nil }
 
@@ -195,7 +205,8 @@ struct ReadingDecoder: Sendable {
       throw Refusal(
         .timeType, "the time field \"\(path)\" is \(value.kind.phrase) and must be \(expected.phrase)")
     }
-    let outside = "the time field \"\(path)\" lies outside of 1970-01-01 to 2262-04-11"
+    // Put together only where it is needed.
+    var outside: String { "the time field \"\(path)\" lies outside of 1970-01-01 to 2262-04-11" }
     let content = UnsafeRawBufferPointer(rebasing: text[value.content])
     guard unit == .rfc3339 else {
       guard let time = EventTime.nanoseconds(number: content, unit: unit) else {

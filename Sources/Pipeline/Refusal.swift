@@ -45,6 +45,10 @@ package struct Refusal: Error, Sendable, Hashable {
     case unmatched = "topic.unmatched"
     /// Only of a dead letter that is put back: it is not one encoded reading.
     case line = "line.malformed"
+    /// Only of a dead letter without bytes that is put back: the log no longer has its message.
+    case logGone = "log.gone"
+    /// Only of a dead letter without bytes that is put back: today's decoder finds fewer readings in its message.
+    case readingMissing = "reading.missing"
   }
 
   package var rule: Rule

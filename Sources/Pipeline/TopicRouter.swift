@@ -40,7 +40,7 @@ struct TopicRouter: Sendable {
   private struct Topic: Hashable, Sendable {
     let text: String
 
-    static func == (a: Topic, b: Topic) -> Bool { a.text.utf8.elementsEqual(b.text.utf8) }
+    static func == (a: Topic, b: Topic) -> Bool { a.text.hasSameBytes(as: b.text) }
   }
 
   private enum Answer: Sendable {

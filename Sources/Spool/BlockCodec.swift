@@ -156,16 +156,13 @@ enum BlockCodec {
     for (index, entry) in entries.enumerated() where entry.flags & 16 != 0 {
       properties[index] = try reader.properties()
     }
-    var group = MessageGroup(boot: boot)
-    let indices = origins.map { group.index(of: $0) }
-    guard Set(indices).count == origins.count else {
-      throw BlockFormatError(description: "an origin stands twice")
-    }
+    var group = MessageGroup(
+      boot: boot, origins: origins, capacity: count, payloadBytes: bytes.count - reader.position)
     for (index, entry) in entries.enumerated() {
       let payload = try reader.range(entry.length)
       bytes.withUnsafeBytes { buffer in
         group.append(
-          origin: indices[entry.origin], payload: UnsafeRawBufferPointer(rebasing: buffer[payload]),
+          origin: entry.origin, payload: UnsafeRawBufferPointer(rebasing: buffer[payload]),
           qos: QoS(rawValue: entry.flags & 3) ?? .atMostOnce, retained: entry.flags & 4 != 0,
           packetID: entry.packetID, properties: properties[index] ?? [],
           monotonic: entry.monotonic, wall: entry.wall,
@@ -290,7 +287,16 @@ struct ByteReader {
   }
 
   mutating func string() throws(BlockFormatError) -> String {
-    guard let string = String(validating: try blob(), as: UTF8.self) else {
+    let count = try count(atMost: bytes.count)
+    let range = try range(count)
+    // Decoding repairs and is fast; what it had to repair is not what stands there.
+    let string = bytes.withUnsafeBufferPointer { String(decoding: $0[range], as: UTF8.self) }
+    let isWhole = bytes.withUnsafeBytes { bytes in
+      string.utf8.withContiguousStorageIfAvailable {
+        haveSameBytes(UnsafeRawBufferPointer($0), UnsafeRawBufferPointer(rebasing: bytes[range]))
+      }
+    }
+    guard isWhole == true else {
       throw BlockFormatError(description: "a text before byte \(position) is not UTF-8")
     }
     return string

@@ -1,187 +1,204 @@
 package import Telemetry
 
 /// Which dead letters an operator means.
-package struct DeadLetterFilter: Sendable, Hashable {
+package struct DeadLetterFilter: Sendable {
   package var pipeline: String?
   package var stage: Stage?
   package var rule: String?
+  package var source: String?
+  package var topic: TopicFilter?
+  /// Wall nanoseconds of receipt from which, and up to which (exclusive), they are meant.
+  package var since: Int64?
+  package var until: Int64?
   package var ids: [Int64]?
 
   package init(
-    pipeline: String? = nil, stage: Stage? = nil, rule: String? = nil, ids: [Int64]? = nil
+    pipeline: String? = nil, stage: Stage? = nil, rule: String? = nil, source: String? = nil,
+    topic: TopicFilter? = nil, since: Int64? = nil, until: Int64? = nil, ids: [Int64]? = nil
   ) {
     self.pipeline = pipeline
     self.stage = stage
     self.rule = rule
+    self.source = source
+    self.topic = topic
+    self.since = since
+    self.until = until
     self.ids = ids
   }
 
-  fileprivate var clause: (sql: String, values: [SQLValue]) {
+  /// Everything but the topic, which SQL cannot match.
+  var clause: (sql: String, values: [SQLValue]) {
     var terms: [String] = []
     var values: [SQLValue] = []
-    func add(_ column: String, _ value: String?) {
+    func add(_ term: String, _ value: SQLValue?) {
       guard let value else { return }
-      terms.append("\(column) = ?")
-      values.append(.text(value))
+      terms.append(term)
+      values.append(value)
     }
-    add("pipeline", pipeline)
-    add("stage", stage?.rawValue)
-    add("rule", rule)
+    add("pipeline = ?", pipeline.map { .text($0) })
+    add("stage = ?", (stage?.rawValue).map { .text($0) })
+    add("rule = ?", rule.map { .text($0) })
+    add("source = ?", source.map { .text($0) })
+    add("wall >= ?", since.map { .integer($0) })
+    add("wall < ?", until.map { .integer($0) })
     if let ids {
       terms.append("id IN (\(ids.map(String.init).joined(separator: ",")))")
     }
     return (terms.isEmpty ? "1" : terms.joined(separator: " AND "), values)
   }
+
+  func matches(topic name: String) -> Bool { topic?.matches(name) ?? true }
 }
 
-/// A dead letter as it is kept.
-package struct StoredDeadLetter: Sendable, Hashable {
+/// How many dead letters of a pipeline one rule has made.
+package struct DeadLetterCount: Sendable, Hashable {
   package var pipeline: String
-  package var letter: DeadLetter
-  /// It is to be run through the pipeline again.
-  package var requested: Bool
-  /// How often it was run again and refused again.
-  package var attempts: Int64
+  package var stage: String
+  package var rule: String
+  package var count: Int64 = 0
+  /// Of their payloads.
+  package var bytes: Int64 = 0
+  /// Wall nanoseconds at which the first and the last of them were received; nil where none is kept.
+  package var first: Int64?
+  package var last: Int64?
+  /// Those that have gone because of the bounds, ever.
+  package var expired: Int64 = 0
 }
 
 extension StateStore {
+  /// Letters of an operator's choice that are changed in one transaction: a pipeline's seals must not wait for
+  /// a million of them.
+  static let lettersAtOnce = 2_000
+
   /// Dead letters, oldest first.
   package func deadLetters(
     _ filter: DeadLetterFilter, after id: Int64 = 0, limit: Int
   ) throws(SpoolError) -> [StoredDeadLetter] {
-    try read { connection throws(SpoolError) in
-      try DeadLetterRow.select(filter, after: id, limit: limit, from: connection)
-    }
-  }
-
-  /// How many there are, by pipeline, stage and rule.
-  package func deadLetterCounts() throws(SpoolError) -> [(pipeline: String, stage: String, rule: String, count: Int64)]
-  {
-    try read { connection throws(SpoolError) in
-      let row = try connection.statement(
-        "SELECT pipeline, stage, rule, count(*) FROM dead_letter GROUP BY 1, 2, 3 ORDER BY 4 DESC")
-      defer { row.reset() }
-      var counts: [(pipeline: String, stage: String, rule: String, count: Int64)] = []
-      while try row.step() {
-        counts.append((row.text(0), row.text(1), row.text(2), row.integer(3)))
-      }
-      return counts
-    }
-  }
-
-  /// Marks dead letters to be run through today's pipeline once more.
-  /// - Returns: how many were marked that had not been.
-  package func requeueDeadLetters(_ filter: DeadLetterFilter) throws(SpoolError) -> Int {
     let clause = filter.clause
-    return try write { connection throws(SpoolError) in
-      try connection.runAll(
-        "UPDATE dead_letter SET requested = 1 WHERE requested = 0 AND \(clause.sql)", clause.values)
-      return connection.changes
-    }
-  }
-
-  /// Deletes dead letters for good and books them as discarded.
-  /// - Returns: how many.
-  package func discardDeadLetters(_ filter: DeadLetterFilter) throws(SpoolError) -> Int {
-    let clause = filter.clause
-    return try write { connection throws(SpoolError) in
-      // Those on their way through the pipeline are left: they are about to become readings. Where the
-      // pipeline is gone they are on no way.
-      let sql = """
-        (requested = 0 OR pipeline IN (SELECT p.name FROM pipeline p WHERE p.active = 0)) AND \(clause.sql)
-        """
-      try connection.runAll(
-        """
-        UPDATE pipeline SET discarded = discarded +
-          (SELECT count(*) FROM dead_letter WHERE pipeline = name AND \(sql))
-        WHERE name IN (SELECT pipeline FROM dead_letter WHERE \(sql))
-        """, clause.values + clause.values)
-      try connection.runAll("DELETE FROM dead_letter WHERE \(sql)", clause.values)
-      return connection.changes
-    }
-  }
-
-  /// The next dead letters of a pipeline that are to be run again: as many as `limit`, and no more than
-  /// the one with which their payloads reach `bytes`.
-  package func requestedDeadLetters(
-    pipeline: String, after id: Int64, limit: Int, bytes: Int
-  ) throws(SpoolError) -> [DeadLetter] {
-    try read { connection throws(SpoolError) in
+    return try read { connection throws(SpoolError) in
       let row = try connection.statement(
-        """
-        SELECT \(DeadLetterRow.columns) FROM dead_letter
-        WHERE pipeline = ? AND id > ? AND requested = 1 ORDER BY id LIMIT ?
-        """)
+        "SELECT \(DeadLetterRow.columns) FROM dead_letter WHERE \(clause.sql) AND id > ? ORDER BY id")
       defer { row.reset() }
-      try row.bind([.text(pipeline), .integer(id), .integer(limit)])
-      var letters: [DeadLetter] = []
-      var total = 0
-      while total < bytes, try row.step() {
-        let letter = DeadLetterRow.stored(row).letter
-        total += letter.rejection.payload.count
-        letters.append(letter)
+      try row.bind(clause.values + [.integer(id)])
+      var letters: [StoredDeadLetter] = []
+      while letters.count < limit, try row.step() {
+        if filter.matches(topic: row.text(6)) { letters.append(DeadLetterRow.stored(row)) }
       }
       return letters
     }
   }
-}
 
-extension Connection {
-  fileprivate func runAll(_ sql: String, _ values: [SQLValue]) throws(SpoolError) {
-    let statement = try statement(sql)
-    defer { statement.reset() }
-    try statement.bind(values)
-    while try statement.step() {}
-  }
-}
-
-/// A row of the table `dead_letter` (StateSchema.swift).
-enum DeadLetterRow {
-  static let columns = """
-    id, pipeline, stage, rule, reason, source, topic, log, offset, boot, monotonic, wall, quality,
-    requested, attempts, payload
-    """
-
-  static func insert(
-    _ rejection: Rejection, pipeline: String, into connection: Connection
-  ) throws(SpoolError) {
-    try connection.run(
-      """
-      INSERT INTO dead_letter(pipeline, stage, rule, reason, source, topic, log, offset, boot,
-        monotonic, wall, quality, payload) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)
-      """,
-      .text(pipeline), .text(rejection.stage.rawValue), .text(rejection.rule),
-      .text(rejection.reason), .text(rejection.origin.source), .text(rejection.origin.topic),
-      .text(rejection.log.rawValue), .integer(rejection.offset.rawValue),
-      .blob(rejection.received.boot.bytes), .integer(rejection.received.monotonic),
-      .integer(rejection.received.wall), .integer(Int64(rejection.received.quality.rawValue)),
-      .blob(rejection.payload))
-  }
-
-  static func select(
-    _ filter: DeadLetterFilter, after id: Int64, limit: Int, from connection: Connection
-  ) throws(SpoolError) -> [StoredDeadLetter] {
+  /// How many there are, by pipeline, stage and rule; the most frequent first. What has expired is told with
+  /// them, unless the filter asks for what is no longer known of it.
+  package func deadLetterCounts(
+    _ filter: DeadLetterFilter = DeadLetterFilter()
+  ) throws(SpoolError) -> [DeadLetterCount] {
+    struct Name: Hashable {
+      var pipeline: String
+      var stage: String
+      var rule: String
+      init(_ row: Statement) {
+        pipeline = row.text(0)
+        stage = row.text(1)
+        rule = row.text(2)
+      }
+    }
     let clause = filter.clause
-    let row = try connection.statement(
-      "SELECT \(columns) FROM dead_letter WHERE \(clause.sql) AND id > ? ORDER BY id LIMIT ?")
-    defer { row.reset() }
-    try row.bind(clause.values + [.integer(id), .integer(limit)])
-    var letters: [StoredDeadLetter] = []
-    while try row.step() { letters.append(stored(row)) }
-    return letters
+    return try read { connection throws(SpoolError) in
+      var counts: [Name: DeadLetterCount] = [:]
+      func change(_ name: Name, _ change: (inout DeadLetterCount) -> Void) {
+        change(
+          &counts[name, default: DeadLetterCount(pipeline: name.pipeline, stage: name.stage, rule: name.rule)])
+      }
+      let topic = filter.topic == nil ? "" : ", topic"
+      let row = try connection.statement(
+        """
+        SELECT pipeline, stage, rule, count(*), sum(length(payload)), min(wall), max(wall)\(topic)
+        FROM dead_letter WHERE \(clause.sql) GROUP BY pipeline, stage, rule\(topic)
+        """)
+      defer { row.reset() }
+      try row.bind(clause.values)
+      while try row.step() {
+        guard topic.isEmpty || filter.matches(topic: row.text(7)) else { continue }
+        change(Name(row)) {
+          $0.count += row.integer(3)
+          $0.bytes += row.integer(4)
+          $0.first = min($0.first ?? .max, row.integer(5))
+          $0.last = max($0.last ?? .min, row.integer(6))
+        }
+      }
+      if filter.source == nil, filter.topic == nil, filter.since == nil, filter.until == nil, filter.ids == nil {
+        let row = try connection.statement("SELECT pipeline, stage, rule, count FROM expired WHERE \(clause.sql)")
+        defer { row.reset() }
+        try row.bind(clause.values)
+        while try row.step() { change(Name(row)) { $0.expired = row.integer(3) } }
+      }
+      return counts.values.sorted {
+        ($1.count, $1.expired, $0.pipeline, $0.stage, $0.rule) < ($0.count, $0.expired, $1.pipeline, $1.stage, $1.rule)
+      }
+    }
   }
 
-  static func stored(_ row: Statement) -> StoredDeadLetter {
-    let rejection = Rejection(
-      stage: Stage(rawValue: row.text(2)) ?? .decode, rule: row.text(3), reason: row.text(4),
-      origin: Origin(source: row.text(5), topic: row.text(6)), log: LogID(rawValue: row.text(7)),
-      offset: Offset(row.integer(8)),
-      received: Moment(
-        boot: BootID(bytes: row.blob(9)), monotonic: row.integer(10), wall: row.integer(11),
-        quality: ClockQuality(column: row.integer(12))),
-      payload: row.blob(15))
-    return StoredDeadLetter(
-      pipeline: row.text(1), letter: DeadLetter(id: row.integer(0), rejection: rejection),
-      requested: row.integer(13) != 0, attempts: row.integer(14))
+  /// Deletes dead letters for good and books them as discarded, some at a time. Those on their way through the
+  /// pipeline are left: they are about to become readings. Where the pipeline is gone they are on no way.
+  /// - Returns: how many.
+  package func discardDeadLetters(_ filter: DeadLetterFilter) throws(SpoolError) -> Int64 {
+    let eligible = "(requested = 0 OR pipeline IN (SELECT p.name FROM pipeline p WHERE p.active = 0))"
+    let chosen = try choose(filter, where: eligible) { row in (row.id, row.pipeline) }
+    var total: Int64 = 0
+    var rest = chosen[...]
+    while !rest.isEmpty {
+      let some = rest.prefix(StateStore.lettersAtOnce)
+      rest = rest.dropFirst(some.count)
+      total += try write { connection throws(SpoolError) in
+        var counts: [String: Int64] = [:]
+        for (id, pipeline) in some {
+          try connection.run("DELETE FROM dead_letter WHERE id = ? AND \(eligible)", .integer(id))
+          counts[pipeline, default: 0] += Int64(connection.changes)
+        }
+        for (pipeline, count) in counts {
+          try connection.run(
+            "UPDATE pipeline SET discarded = discarded + ? WHERE name = ?", .integer(count), .text(pipeline))
+        }
+        return counts.values.reduce(0, +)
+      }
+    }
+    return total
+  }
+
+  /// What is known of a letter without reading its payload.
+  struct Outline {
+    var id: Int64
+    var pipeline: String
+    var log: LogID
+    var offset: Offset
+    var bytes: Int64
+    var isWithheld: Bool
+  }
+
+  /// The letters that are meant, oldest first.
+  func choose<R>(
+    _ filter: DeadLetterFilter, where eligible: String, _ body: (Outline) throws(SpoolError) -> R
+  ) throws(SpoolError) -> [R] {
+    let clause = filter.clause
+    return try read { connection throws(SpoolError) in
+      let row = try connection.statement(
+        """
+        SELECT id, pipeline, log, offset, length(payload), withheld, topic FROM dead_letter
+        WHERE \(clause.sql) AND \(eligible) ORDER BY id
+        """)
+      defer { row.reset() }
+      try row.bind(clause.values)
+      var chosen: [R] = []
+      while try row.step() {
+        guard filter.matches(topic: row.text(6)) else { continue }
+        chosen.append(
+          try body(
+            Outline(
+              id: row.integer(0), pipeline: row.text(1), log: LogID(rawValue: row.text(2)),
+              offset: Offset(row.integer(3)), bytes: row.integer(4), isWithheld: row.integer(5) != 0)))
+      }
+      return chosen
+    }
   }
 }

@@ -10,6 +10,13 @@ package enum LogStretch: Sendable {
   case unreadable(first: Offset, end: Offset, reason: String)
 }
 
+/// What came of looking for one message.
+package enum LogLookup: Sendable, Hashable {
+  case message(Message)
+  /// Why it is not there, for people.
+  case gone(reason: String)
+}
+
 /// Reads the raw log, from any process, while the intake writes. Used by one thread at a time.
 package final class LogReader {
   private let connection: Connection
@@ -104,6 +111,22 @@ package final class LogReader {
     } catch {
       return try unreadable(offset, block: first, "\(error)")
     }
+  }
+
+  /// One message, whatever its topic, where the log still holds it.
+  /// - Parameter log: the log that `offset` belongs to.
+  package func message(at offset: Offset, of log: LogID) throws(SpoolError) -> LogLookup {
+    guard log == id else { return .gone(reason: "the message was in log \(log), which log \(id) has replaced") }
+    switch try next(from: offset) {
+    case .block(let block):
+      let index = offset - block.first
+      guard (0..<Int64(block.group.count)).contains(index) else { break }
+      return .message(block.group[Int(index)])
+    case .unreadable(_, _, let reason):
+      return .gone(reason: "the message at offset \(offset) cannot be read from the log any more: \(reason)")
+    case .uninteresting, nil: break
+    }
+    return .gone(reason: "the log has no offset \(offset)")
   }
 
   /// A block that cannot be used ends where the next begins, whatever it says itself: offsets are dense.

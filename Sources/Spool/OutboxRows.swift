@@ -43,17 +43,20 @@ extension StateStore {
     }
   }
 
-  /// Removes delivered batches and books their readings. Not fsynced: losing it costs a retry.
-  package func confirm(_ ids: [Int64]) throws(SpoolError) {
+  /// Removes delivered batches, books their readings and notes their lineage. Not fsynced: losing it costs a retry.
+  /// - Parameter wall: when they were delivered, in nanoseconds; nil where that is not known.
+  package func confirm(_ ids: [Int64], at wall: Int64? = nil) throws(SpoolError) {
     guard !ids.isEmpty else { return }
     try write(.relaxed) { connection throws(SpoolError) in
+      var left: [String: [BatchLineage]] = [:]
       for id in ids {
-        try connection.run(
-          """
-          UPDATE pipeline SET delivered = delivered + (SELECT count FROM outbox WHERE id = ?1)
-          WHERE name = (SELECT pipeline FROM outbox WHERE id = ?1)
-          """, .integer(id))
+        if let (pipeline, batch) = try LineageRows.leaving(id, as: .delivered, at: wall, in: connection) {
+          left[pipeline, default: []].append(batch)
+        }
         try connection.run("DELETE FROM outbox WHERE id = ?", .integer(id))
+      }
+      for (pipeline, batches) in left.sorted(by: { $0.key < $1.key }) {
+        try LineageRows.note(batches, of: pipeline, in: connection)
       }
     }
   }
@@ -87,8 +90,11 @@ extension StateStore {
     }
   }
 
-  /// Moves a batch of one reading to the dead letters, where the reading stands as it was encoded.
-  package func setAside(_ id: Int64, rule: String, reason: String) throws(SpoolError) {
+  /// Moves a batch of one reading to the dead letters, where the reading stands as its line.
+  /// - Parameter now: when it was refused; nil where that is not known.
+  package func setAside(
+    _ id: Int64, rule: String, reason: String, now: Moment? = nil
+  ) throws(SpoolError) {
     try write { connection throws(SpoolError) in
       let row = try connection.statement(
         "SELECT \(OutboxRow.columns), pipeline FROM outbox WHERE id = ?")
@@ -107,8 +113,11 @@ extension StateStore {
         stage: .upstream, rule: rule, reason: "\(batch.identity): \(reason)",
         origin: Origin(source: "", topic: ""), log: batch.log, offset: batch.firstOffset,
         received: batch.sealed, payload: try OutboxRow.plainBody(of: batch, path: path))
+      if let (pipeline, left) = try LineageRows.leaving(id, as: .setAside, at: now?.wall, in: connection) {
+        try LineageRows.note([left], of: pipeline, in: connection)
+      }
       try connection.run("DELETE FROM outbox WHERE id = ?", .integer(id))
-      try DeadLetterRow.insert(rejection, pipeline: pipeline, into: connection)
+      try DeadLetterRow.insert(rejection, pipeline: pipeline, since: now?.worthyWall, into: connection)
       try connection.run(
         "UPDATE pipeline SET dead_lettered = dead_lettered + 1 WHERE name = ?", .text(pipeline))
     }
@@ -187,12 +196,19 @@ enum OutboxRow {
       id: row.integer(0), position: row.integer(1), line: row.integer(2), batch: batch)
   }
 
+  /// The lines of a batch, whatever they are encoded as.
   static func plainBody(of batch: Batch, path: String) throws(SpoolError) -> [UInt8] {
     do {
-      switch batch.compression {
-      case .none: return batch.body
-      case .gzip: return try Gzip.decompress(batch.body, maximumOutput: batch.length)
-      case .zstd: return try Zstd.decompress(batch.body, maximumOutput: batch.length)
+      let bound = batch.encoding == .columns ? Columns.maximumLength(ofLines: batch.length) : batch.length
+      let plain =
+        switch batch.compression {
+        case .none: batch.body
+        case .gzip: try Gzip.decompress(batch.body, maximumOutput: bound)
+        case .zstd: try Zstd.decompress(batch.body, maximumOutput: bound)
+        }
+      return switch batch.encoding {
+      case .ndjson: plain
+      case .columns: try Columns.decode(plain, maximumOutput: batch.length).lines
       }
     } catch {
       throw SpoolError(
@@ -201,7 +217,7 @@ enum OutboxRow {
     }
   }
 
-  private static func parent(_ text: String) -> Batch.Parent? {
+  static func parent(_ text: String) -> Batch.Parent? {
     let fields = text.split(separator: " ")
     guard fields.count == 4, let digest = Digest(hex: String(fields[0])),
       let previous = Digest(hex: String(fields[1])), let count = Int(fields[2]),

@@ -73,7 +73,7 @@ struct PipelineRow {
   /// Those of ``LedgerCounters/columns``, in their order.
   private static let counterColumns = [
     "unmatched", "rejected", "decoded", "damaged", "produced", "emitted", "requeued", "duplicate", "refused",
-    "late", "filtered", "absorbed", "delivered", "dead_lettered", "recovered", "discarded",
+    "late", "filtered", "absorbed", "delivered", "dead_lettered", "recovered", "discarded", "expired",
   ]
   private static let firstCounter = 16
   static let columnCount = Int32(firstCounter + counterColumns.count)

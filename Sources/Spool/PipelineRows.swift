@@ -6,11 +6,14 @@ package struct PipelineRegistration: Sendable, Hashable {
   package var name: String
   package var uplink: String
   package var version: String
+  /// What the version does, for `forebay lineage` after the configuration has changed; the spool only keeps it.
+  package var explanation: [UInt8]
 
-  package init(name: String, uplink: String, version: String) {
+  package init(name: String, uplink: String, version: String, explanation: [UInt8] = []) {
     self.name = name
     self.uplink = uplink
     self.version = version
+    self.explanation = explanation
   }
 }
 
@@ -103,6 +106,7 @@ extension StateStore {
         row.version = registration.version
         row.configuration = digest
         try row.save(in: connection)
+        try LineageRows.keep(registration, configuration: digest, wall: wall, in: connection)
         registered.states[row.name] = row.state
       }
       try connection.run(
@@ -125,6 +129,7 @@ extension StateStore {
         """
         DELETE FROM configuration
         WHERE digest NOT IN (SELECT configuration FROM pipeline WHERE active = 1)
+          AND digest NOT IN (SELECT configuration FROM version)
         """)
       return registered
     }
@@ -242,7 +247,8 @@ extension StateStore {
   }
 
   /// Commits a seal. On return it is fsynced.
-  package func seal(_ seal: Seal, pipeline: String) throws(SpoolError) {
+  /// - Parameter now: when its dead letters are set aside.
+  package func seal(_ seal: Seal, pipeline: String, now: Moment? = nil) throws(SpoolError) {
     try write { connection throws(SpoolError) in
       guard var row = try PipelineRow.find(pipeline, in: connection) else {
         throw SpoolError(
@@ -255,7 +261,7 @@ extension StateStore {
       try row.save(in: connection)
       for batch in seal.batches { try OutboxRow.append(batch, pipeline: pipeline, to: connection) }
       for rejection in seal.rejections {
-        try DeadLetterRow.insert(rejection, pipeline: pipeline, into: connection)
+        try DeadLetterRow.insert(rejection, pipeline: pipeline, since: now?.worthyWall, into: connection)
       }
       for id in seal.resolvedDeadLetters {
         try connection.run("DELETE FROM dead_letter WHERE id = ?", .integer(id))

@@ -293,6 +293,12 @@ package final class Spool: Sendable {
     try log.usedBytes() + (try state.usedBytes())
   }
 
+  /// Nanoseconds for which it is known where a batch came from after it was delivered: a month of questions from
+  /// upstream; longer where the raw messages are kept longer.
+  private static let lineageAge: Int64 = 31 * 24 * 3_600_000_000_000
+  /// The share of the spool's bytes (1 in so many) that lineage may take: a million batches of the default 8 GiB.
+  private static let lineageShare: Int64 = 64
+
   /// Bytes below which giving them back is not worth the writing.
   private static let worthTruncating: Int64 = 1 << 20
 
@@ -332,6 +338,10 @@ package final class Spool: Sendable {
           inDoubt: max(settings.inDoubt, InDoubtTail.messagesLeft),
           inDoubtBytes: short ? 0 : settings.maximumBytes / 16, limit: short ? 256 : 64)
       }
+    }
+    try attempt { () throws(SpoolError) in
+      try state.retainLineage(
+        now: now.wall, age: max(Spool.lineageAge, settings.keepAge), bytes: settings.maximumBytes / Spool.lineageShare)
     }
     for vacuum in [state.vacuum, log.vacuum] {
       try attempt { () throws(SpoolError) in try vacuum(short ? 64 : 512, short ? 16 : 1) }

@@ -105,6 +105,7 @@ private struct Pick {
     for row in known.values where row.active && row.until != nil { try drainOn(row) }
     try pickBatches(room)
     try pickLetters(room)
+    try pickLineage(room)
     for row in known.values {
       let expected = row.counters.readings - row.counters.settled
       missing += max(0, expected - (seen[row.name] ?? 0))
@@ -202,7 +203,7 @@ private struct Pick {
       // What is read again is refused again. Where nobody knows, twice is better than never.
       guard pick.isReadAgain(letter.pipeline, rejection.log, rejection.offset) != true else { return 0 }
       let kept = try pick.keep { target throws(SpoolError) in
-        try DeadLetterRow.insert(rejection, pipeline: letter.pipeline, into: target)
+        try DeadLetterRow.insert(rejection, pipeline: letter.pipeline, since: letter.since, into: target)
       }
       guard kept else { return 0 }
       pick.letters += 1
@@ -223,7 +224,24 @@ private struct Pick {
     }
   }
 
-  private mutating func carry(_ table: String, id: String, _ room: RebuildRoom) throws(SpoolError) {
+  /// Last, because batches and dead letters are worth more than the knowledge of those that are delivered.
+  private mutating func pickLineage(_ room: RebuildRoom) throws(SpoolError) {
+    try carry("version", id: "rowid", room)
+    try carry("lineage", id: "id", bytes: LineageChunk.maximumBytes, room)
+    var rows = ReadableRows("SELECT recent, rowid FROM pipeline", id: "rowid", in: source)
+    try fill(room) { pick throws(SpoolError) in
+      guard let recent = rows.next({ ($0.integer(1), $0.blob(0)) }) else { return nil }
+      guard let chunk = try? LineageChunk(decoding: recent) else { return 0 }
+      _ = try pick.keep { target throws(SpoolError) in
+        try LineageRows.insert(chunk, recent, into: target)
+      }
+      return recent.count
+    }
+  }
+
+  private mutating func carry(
+    _ table: String, id: String, bytes: Int = 256, _ room: RebuildRoom
+  ) throws(SpoolError) {
     var rows = ReadableRows("SELECT *, rowid FROM \(table)", id: id, in: source)
     try fill(room) { pick throws(SpoolError) in
       let row = rows.next { row in
@@ -231,7 +249,7 @@ private struct Pick {
       }
       guard let row else { return nil }
       _ = try pick.keep { target throws(SpoolError) in try target.insert(row, into: table) }
-      return 256
+      return bytes
     }
   }
 

@@ -7,8 +7,9 @@
 //   session      source, client_id: who we are to each broker; filters: what the broker last
 //                acknowledged as subscribed, as JSON
 //   configuration  digest (SHA-256, hexadecimal), text: the configurations that active pipelines run
-//                under, each with the paths and digests of the files that shape it (KeptConfiguration.swift;
-//                their bytes lie in attachments/ beside this file). A pipeline that the newest has dropped
+//                under, and those that versions were first read from, each with the paths and digests of the
+//                files that shape it (KeptConfiguration.swift; their bytes lie in attachments/ beside this
+//                file). A pipeline that the newest has dropped
 //                finishes its backlog under its own, also after a restart.
 //   pipeline     one row per pipeline that ever ran:
 //                  active            0 once the configuration has dropped it and its backlog is sealed
@@ -24,10 +25,27 @@
 //                                    received = received_before + (log.received - received_at), and
 //                                    received_before alone once it is inactive
 //                  received_until    the log's counter at `until`, in place of the log's own
-//                  unmatched ... discarded   the counters of Telemetry/LedgerCounters.swift
+//                  unmatched ... expired   the counters of Telemetry/LedgerCounters.swift
+//                  recent            the batches that left the outbox last, as LineageChunk packs them
+//   lineage      batches that left the outbox before those: batches, a chunk of some 17, with the epoch,
+//                the sequences that it spans (first, last) and when its last one left (wall). What `recent`
+//                gathers costs no page of its own; a chunk is written once, when it is full.
+//   version      what each version of a pipeline does: when it was first registered (wall), from which
+//                configuration, and the explanation that came with it; the newest 64 of each pipeline
 //   outbox       sealed batches, oldest first by (position, line): the parts of a split batch keep
 //                their parent's position. A row goes when its batch is confirmed or set aside.
-//   dead_letter  what was refused, with its bytes; requested = 1: to be run through the pipeline again
+//   dead_letter  what was refused, with its bytes:
+//                  requested         the number of the request to run it through the pipeline again; 0: none
+//                  reading           which of its message's readings it was; NULL: the message as a whole
+//                  withheld          1: its bytes are not kept, but looked for in the log
+//                  since             wall nanoseconds at which it was set aside, from which its age counts;
+//                                    NULL until there is a clock that is worth it
+//                  size              what counts against the bound in bytes: the bytes of payload, topic and
+//                                    reason, and 256 for all else, index entries included
+//   dead_letter_total  the sums of `size`, kept by triggers: of a pipeline's letters, and of those of them
+//                that are requested
+//   expired      how many letters went because of the bounds, by pipeline, stage and rule, and when last
+//   requeue      requests to run letters again that have letters left: nanoseconds between two of them
 //   stage        what the stages of a pipeline remember from record to record, as of its checkpoint:
 //                (pipeline, stage, key) and a value, bytes that only the stage understands
 //   fault        what went wrong with the store itself, in words, with the messages it cost
@@ -36,8 +54,9 @@
 //   1. Batches, dead letters, ledger, checkpoint, stages, sequence and digest advance in one transaction,
 //      fsynced before `seal` returns. The checkpoint stops before the first record of an open batch.
 //   2. Sequences are dense per gateway, pipeline and epoch; the outbox holds each identity once.
-//   3. `confirm` deletes rows and adds to `delivered` in one transaction, which need not be fsynced:
-//      losing it costs a retry that the receiver recognises.
+//   3. `confirm` deletes rows, adds to `delivered` and notes the lineage in one transaction, which need not be
+//      fsynced: losing it costs a retry that the receiver recognises. A batch is in the outbox or in the
+//      lineage, never in both.
 //   4. The three equations of Telemetry/Ledger.swift hold after every transaction.
 
 enum StateSchema {
@@ -63,7 +82,15 @@ enum StateSchema {
       refused INTEGER NOT NULL DEFAULT 0, late INTEGER NOT NULL DEFAULT 0,
       filtered INTEGER NOT NULL DEFAULT 0, absorbed INTEGER NOT NULL DEFAULT 0,
       delivered INTEGER NOT NULL DEFAULT 0, dead_lettered INTEGER NOT NULL DEFAULT 0,
-      recovered INTEGER NOT NULL DEFAULT 0, discarded INTEGER NOT NULL DEFAULT 0) STRICT;
+      recovered INTEGER NOT NULL DEFAULT 0, discarded INTEGER NOT NULL DEFAULT 0,
+      expired INTEGER NOT NULL DEFAULT 0, recent BLOB) STRICT;
+    CREATE TABLE lineage(
+      id INTEGER PRIMARY KEY, epoch TEXT NOT NULL, last INTEGER NOT NULL, first INTEGER NOT NULL,
+      wall INTEGER NOT NULL, batches BLOB NOT NULL) STRICT;
+    CREATE INDEX lineage_sequences ON lineage(epoch, last, first);
+    CREATE TABLE version(
+      pipeline TEXT NOT NULL, version TEXT NOT NULL, wall INTEGER NOT NULL, configuration TEXT NOT NULL,
+      explanation BLOB NOT NULL, PRIMARY KEY(pipeline, version)) STRICT;
     CREATE TABLE outbox(
       id INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER NOT NULL, line INTEGER NOT NULL,
       pipeline TEXT NOT NULL, identity TEXT NOT NULL UNIQUE, version TEXT NOT NULL,
@@ -78,8 +105,33 @@ enum StateSchema {
       rule TEXT NOT NULL, reason TEXT NOT NULL, source TEXT NOT NULL, topic TEXT NOT NULL,
       log TEXT NOT NULL, offset INTEGER NOT NULL, boot BLOB NOT NULL, monotonic INTEGER NOT NULL,
       wall INTEGER NOT NULL, quality INTEGER NOT NULL, requested INTEGER NOT NULL DEFAULT 0,
-      attempts INTEGER NOT NULL DEFAULT 0, payload BLOB NOT NULL) STRICT;
-    CREATE INDEX dead_letter_requested ON dead_letter(pipeline, id) WHERE requested = 1;
+      attempts INTEGER NOT NULL DEFAULT 0, reading INTEGER, withheld INTEGER NOT NULL DEFAULT 0,
+      since INTEGER, payload BLOB NOT NULL,
+      size INTEGER NOT NULL GENERATED ALWAYS AS
+        (256 + length(payload) + length(CAST(topic AS BLOB)) + length(CAST(reason AS BLOB))) VIRTUAL) STRICT;
+    CREATE INDEX dead_letter_requested ON dead_letter(pipeline, requested);
+    CREATE INDEX dead_letter_undated ON dead_letter(pipeline) WHERE since IS NULL;
+    CREATE TABLE dead_letter_total(
+      pipeline TEXT PRIMARY KEY, bytes INTEGER NOT NULL, requested INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TRIGGER dead_letter_added AFTER INSERT ON dead_letter BEGIN
+      INSERT INTO dead_letter_total VALUES(NEW.pipeline, NEW.size, iif(NEW.requested > 0, NEW.size, 0))
+      ON CONFLICT(pipeline) DO UPDATE SET
+        bytes = bytes + excluded.bytes, requested = requested + excluded.requested;
+    END;
+    CREATE TRIGGER dead_letter_changed AFTER UPDATE OF requested, reason ON dead_letter BEGIN
+      UPDATE dead_letter_total SET bytes = bytes - OLD.size + NEW.size,
+        requested = requested - iif(OLD.requested > 0, OLD.size, 0) + iif(NEW.requested > 0, NEW.size, 0)
+      WHERE pipeline = NEW.pipeline;
+    END;
+    CREATE TRIGGER dead_letter_gone AFTER DELETE ON dead_letter BEGIN
+      UPDATE dead_letter_total SET bytes = bytes - OLD.size,
+        requested = requested - iif(OLD.requested > 0, OLD.size, 0)
+      WHERE pipeline = OLD.pipeline;
+    END;
+    CREATE TABLE expired(
+      pipeline TEXT NOT NULL, stage TEXT NOT NULL, rule TEXT NOT NULL, count INTEGER NOT NULL,
+      last INTEGER NOT NULL, PRIMARY KEY(pipeline, stage, rule)) STRICT, WITHOUT ROWID;
+    CREATE TABLE requeue(id INTEGER PRIMARY KEY AUTOINCREMENT, interval INTEGER NOT NULL) STRICT;
     CREATE TABLE stage(
       pipeline TEXT NOT NULL, stage TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,
       PRIMARY KEY(pipeline, stage, key)) STRICT, WITHOUT ROWID;

@@ -36,6 +36,8 @@ package final class StateStore: Sendable {
       _ = try connection.integer("SELECT id FROM outbox ORDER BY pipeline, position, line LIMIT 1")
       _ = try connection.integer("SELECT count(*) FROM configuration WHERE length(text) > 0")
       _ = try connection.integer("SELECT id FROM dead_letter LIMIT 1")
+      _ = try connection.integer("SELECT sum(bytes) FROM dead_letter_total")
+      _ = try connection.integer("SELECT max(id) FROM requeue")
       _ = try connection.integer("SELECT max(id) FROM fault")
       _ = try connection.integer("SELECT count(*) FROM session WHERE length(client_id) > 0")
     }

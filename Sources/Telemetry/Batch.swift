@@ -134,6 +134,23 @@ package struct BatchIdentity: Sendable, Hashable, CustomStringConvertible {
 package enum BatchEncoding: String, Sendable, Hashable, CaseIterable {
   /// One JSON text per line, each ended by a line feed.
   case ndjson
+  /// The same lines by field: one JSON text with an array for each (docs/delivery-protocol.md, section 12).
+  case columns
+
+  /// Of an uncompressed body, as in HTTP's `Content-Type`.
+  package var mediaType: String {
+    switch self {
+    case .ndjson: "application/x-ndjson"
+    case .columns: "application/vnd.forebay.columns+json"
+    }
+  }
+
+  /// - Parameter mediaType: a value of `Content-Type`; its parameters are ignored. Nil for one that is none of these.
+  package init?(mediaType: some StringProtocol) {
+    let name = mediaType.prefix { $0 != ";" && $0 != " " }.lowercased()
+    guard let encoding = BatchEncoding.allCases.first(where: { $0.mediaType == name }) else { return nil }
+    self = encoding
+  }
 }
 
 /// How the encoded body of a batch is compressed, named as in HTTP's `Content-Encoding`.
@@ -150,7 +167,7 @@ package struct Batch: Sendable, Hashable {
     package var digest: Digest
     package var previous: Digest
     package var count: Int
-    /// Uncompressed bytes.
+    /// Bytes of the lines.
     package var length: Int
 
     package init(digest: Digest, previous: Digest, count: Int, length: Int) {
@@ -172,9 +189,9 @@ package struct Batch: Sendable, Hashable {
   package var count: Int
   package var encoding: BatchEncoding
   package var compression: BatchCompression
-  /// The body as it goes over the wire.
+  /// The body as it goes over the wire: encoded and compressed.
   package var body: [UInt8]
-  /// Uncompressed bytes.
+  /// Bytes of the lines, whatever they are encoded as.
   package var length: Int
   package var digest: Digest
   /// The digest of the batch before; for a part, that of its parent.
@@ -210,7 +227,8 @@ package struct Batch: Sendable, Hashable {
   }
 
   /// The digest of the chain (docs/delivery-protocol.md): SHA-256 over the identity, the digest of
-  /// the batch before and the count, each ended by a line feed, and then the uncompressed body.
+  /// the batch before and the count, each ended by a line feed, and then the lines.
+  /// - Parameter body: the lines, each with its line feed, whatever they are encoded as.
   package static func digest(
     identity: BatchIdentity, previous: Digest, count: Int, body: [UInt8]
   ) -> Digest {

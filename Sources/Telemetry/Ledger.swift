@@ -41,11 +41,11 @@ package struct Ledger: Sendable, Hashable {
     Equation(name: "readings", left: counters.readings, right: counters.settled + inOutbox)
   }
 
-  /// rejected + refused + dead-lettered upstream = dead letters + recovered + discarded
+  /// rejected + refused + dead-lettered upstream = dead letters + recovered + discarded + expired
   package var setAside: Equation {
     Equation(
       name: "dead letters", left: counters.setAside,
-      right: deadLetters + counters.recovered + counters.discarded)
+      right: deadLetters + counters.recovered + counters.discarded + counters.expired)
   }
 
   package var equations: [Equation] { [messages, readings, setAside] }

@@ -34,7 +34,10 @@ package struct LedgerCounters: Sendable, Hashable {
   // Dead letters.
   /// Dead letters that a requeue turned into readings.
   package var recovered: Int64 = 0
+  /// By an operator.
   package var discarded: Int64 = 0
+  /// Deleted because they were too old, or there were too many bytes of them (``DeadLetterBounds``).
+  package var expired: Int64 = 0
 
   package init() {}
 
@@ -49,7 +52,7 @@ package struct LedgerCounters: Sendable, Hashable {
     ("produced", \.produced), ("emitted", \.emitted), ("requeued", \.requeued), ("duplicate", \.duplicate),
     ("refused", \.refused), ("late", \.late), ("filtered", \.filtered), ("absorbed", \.absorbed),
     ("delivered", \.delivered), ("deadLetteredUpstream", \.deadLetteredUpstream), ("recovered", \.recovered),
-    ("discarded", \.discarded),
+    ("discarded", \.discarded), ("expired", \.expired),
   ]
 
   package static func += (sum: inout LedgerCounters, next: LedgerCounters) {
@@ -70,6 +73,7 @@ package struct LedgerCounters: Sendable, Hashable {
     sum.deadLetteredUpstream += next.deadLetteredUpstream
     sum.recovered += next.recovered
     sum.discarded += next.discarded
+    sum.expired += next.expired
   }
 
   /// Messages that the pipeline has passed.

@@ -30,7 +30,7 @@ package struct Origin: Sendable, Hashable {
   /// Topics compare byte for byte (MQTT 5.0, section 4.7.3); `String ==` would take two spellings of one
   /// accented letter for the same topic, and one device's messages for another's.
   package static func == (a: Origin, b: Origin) -> Bool {
-    a.source == b.source && a.topic.utf8.elementsEqual(b.topic.utf8)
+    a.topic.hasSameBytes(as: b.topic) && a.source == b.source
   }
 }
 

@@ -34,12 +34,31 @@ package struct MessageGroup: Sendable, Hashable {
   /// Properties by message index; most messages have none.
   package private(set) var properties: [Int: [MessageProperty]] = [:]
 
-  private var originIndex: [Origin: Int] = [:]
+  /// Where each origin stands; nothing that makes groups differ. Made when it is first asked for: groups that are
+  /// read need none.
+  private struct OriginIndex: Sendable, Hashable {
+    var places: [Origin: Int] = [:]
+    static func == (a: OriginIndex, b: OriginIndex) -> Bool { true }
+    func hash(into hasher: inout Hasher) {}
+  }
+
+  private var originIndex = OriginIndex()
   private var topicBytes = 0
 
   package init(boot: BootID) {
     self.boot = boot
   }
+
+  /// An empty group whose origins are known, each of them once.
+  package init(boot: BootID, origins: [Origin], capacity: Int, payloadBytes: Int) {
+    self.boot = boot
+    self.origins = origins
+    topicBytes = origins.reduce(0) { $0 + MessageGroup.footprint(of: $1) }
+    entries.reserveCapacity(capacity)
+    payloads.reserveCapacity(payloadBytes)
+  }
+
+  private static func footprint(of origin: Origin) -> Int { origin.topic.utf8.count + 64 }
 
   package var count: Int { entries.count }
   package var isEmpty: Bool { entries.isEmpty }
@@ -53,11 +72,15 @@ package struct MessageGroup: Sendable, Hashable {
   /// The index of an origin, entered on its first appearance. Callers that see the same topics again
   /// and again keep the index for the life of the group.
   package mutating func index(of origin: Origin) -> Int {
-    if let known = originIndex[origin] { return known }
+    if originIndex.places.count != origins.count {
+      originIndex.places = Dictionary(
+        origins.enumerated().map { ($0.element, $0.offset) }, uniquingKeysWith: { first, _ in first })
+    }
+    if let known = originIndex.places[origin] { return known }
     let index = origins.count
     origins.append(origin)
-    originIndex[origin] = index
-    topicBytes += origin.topic.utf8.count + 64
+    originIndex.places[origin] = index
+    topicBytes += MessageGroup.footprint(of: origin)
     return index
   }
 
@@ -97,7 +120,7 @@ package struct MessageGroup: Sendable, Hashable {
     entries.removeAll(keepingCapacity: true)
     payloads.removeAll(keepingCapacity: true)
     origins.removeAll(keepingCapacity: true)
-    originIndex.removeAll(keepingCapacity: true)
+    originIndex.places.removeAll(keepingCapacity: true)
     properties.removeAll()
     topicBytes = 0
   }

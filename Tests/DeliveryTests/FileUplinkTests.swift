@@ -40,7 +40,7 @@ extension RealIO {
           name.hasSuffix(".gz")
           ? try Gzip.decompress(bytes, maximumOutput: 1 << 24)
           : name.hasSuffix(".zst") ? try Zstd.decompress(bytes, maximumOutput: 1 << 24) : bytes
-        return String(decoding: text, as: UTF8.self).split(separator: "\n").map(String.init)
+        return try Files.lines(text, named: name)
       }
     }
 
@@ -50,9 +50,13 @@ extension RealIO {
 
     @Test(
       "a finished file holds the batches one after the other, and its name tells what they are",
-      arguments: [(BatchCompression.gzip, "ndjson.gz"), (.zstd, "ndjson.zst"), (.none, "ndjson")])
-    func contents(_ compression: BatchCompression, _ suffix: String) async throws {
-      let batches = Sample.chain(5, compression: compression)
+      arguments: [
+        (BatchCompression.gzip, BatchEncoding.ndjson, "ndjson.gz"), (.zstd, .ndjson, "ndjson.zst"),
+        (.none, .ndjson, "ndjson"), (.gzip, .columns, "columns.gz"), (.zstd, .columns, "columns.zst"),
+        (.none, .columns, "columns"),
+      ])
+    func contents(_ compression: BatchCompression, _ encoding: BatchEncoding, _ suffix: String) async throws {
+      let batches = Sample.chain(5, compression: compression, encoding: encoding)
       let uplink = uplink()
       for batch in batches { #expect(await uplink.send(batch, attempt: 1) == .hasIt) }
       #expect(names().isEmpty, "nothing is seen before it is finished")
@@ -62,7 +66,7 @@ extension RealIO {
       #expect(try lines() == Self.lines(batches))
     }
 
-    @Test("files are finished by size, and when the gateway, pipeline, epoch or compression changes")
+    @Test("files are finished by size, and when the gateway, pipeline, epoch, encoding or compression changes")
     func rotation() async throws {
       let batches = Sample.chain(6)
       let uplink = uplink(settings(bytes: batches[0].body.count + 1))
@@ -71,11 +75,12 @@ extension RealIO {
         names().map { String($0.split(separator: "~")[4]) } == ["1-2.ndjson.gz", "3-4.ndjson.gz", "5-6.ndjson.gz"])
       #expect(await uplink.send(Sample.batch(7, compression: .zstd), attempt: 1) == .hasIt)
       #expect(await uplink.send(Sample.batch(8, compression: .gzip), attempt: 1) == .hasIt)
+      #expect(await uplink.send(Sample.batch(9, encoding: .columns), attempt: 1) == .hasIt)
       #expect(await uplink.send(Sample.batch(1, epoch: Epoch(random: 5)), attempt: 1) == .hasIt)
       #expect(await uplink.send(Sample.batch(1, pipeline: "other"), attempt: 1) == .hasIt)
       await uplink.shutdown()
-      #expect(names().count == 7)
-      #expect(try lines().count == 30)
+      #expect(names().count == 8)
+      #expect(try lines().count == 33)
     }
 
     @Test("a file is finished by age although nothing more comes, and also after a restart")
@@ -298,7 +303,7 @@ extension RealIO {
         #expect(FileIndex(flipped) == nil)
       }
 
-      let head = FileJournal.Head(key: key, compression: .zstd, wall: 5)
+      let head = FileJournal.Head(key: key, encoding: .columns, compression: .zstd, wall: 5)
       let entries = (1...3).map {
         FileJournal.Entry(end: $0 * 10, sequence: Int64($0), whole: whole, lines: RangeSet(0..<$0))
       }

@@ -12,21 +12,23 @@ enum Sample {
 
   static func batch(
     _ sequence: Int64, pipeline: String = "climate", count: Int = 3, previous: Digest = .zero,
-    compression: BatchCompression = .gzip, epoch: Epoch = Sample.epoch, text: String? = nil
+    compression: BatchCompression = .gzip, encoding: BatchEncoding = .ndjson, epoch: Epoch = Sample.epoch,
+    text: String? = nil
   ) -> Batch {
     let body = Array((text ?? (0..<count).map { #"{"n":\#(sequence),"line":\#($0)}"# + "\n" }.joined()).utf8)
     let identity = BatchIdentity(
       gateway: "gw-1", pipeline: pipeline, epoch: epoch, sequence: sequence)
+    let encoded = encoding == .columns ? Columns.encode(body) ?? [] : body
     let wire =
       switch compression {
-      case .none: body
-      case .gzip: (try? Gzip.compress(body)) ?? []
-      case .zstd: (try? Zstd.compress(body)) ?? []
+      case .none: encoded
+      case .gzip: (try? Gzip.compress(encoded)) ?? []
+      case .zstd: (try? Zstd.compress(encoded)) ?? []
       }
     return Batch(
       identity: identity, version: "v1", log: LogID(rawValue: "00000000000000aa"),
       firstOffset: Offset(sequence * 10), lastOffset: Offset(sequence * 10 + 2), count: count,
-      encoding: .ndjson, compression: compression, body: wire, length: body.count,
+      encoding: encoding, compression: compression, body: wire, length: body.count,
       digest: Batch.digest(identity: identity, previous: previous, count: count, body: body),
       previous: previous, sealed: moment)
   }
@@ -42,12 +44,14 @@ enum Sample {
 
   /// Linked to each other from sequence 1.
   static func chain(
-    _ length: Int, pipeline: String = "climate", count: Int = 3, compression: BatchCompression = .gzip
+    _ length: Int, pipeline: String = "climate", count: Int = 3, compression: BatchCompression = .gzip,
+    encoding: BatchEncoding = .ndjson
   ) -> [Batch] {
     var previous = Digest.zero
     return (1...length).map { sequence in
       let batch = batch(
-        Int64(sequence), pipeline: pipeline, count: count, previous: previous, compression: compression)
+        Int64(sequence), pipeline: pipeline, count: count, previous: previous, compression: compression,
+        encoding: encoding)
       previous = batch.digest
       return batch
     }
@@ -181,6 +185,16 @@ let wall: @Sendable () -> Int64 = {
 }
 
 enum Files {
+  /// The readings in the uncompressed content of a finished file of a file uplink, without line feeds.
+  static func lines(_ content: [UInt8], named name: String) throws -> [String] {
+    var text = content
+    if name.contains(".columns") {
+      let batches = content.split(separator: UInt8(ascii: "\n"))
+      text = try batches.flatMap { try Columns.decode($0 + [UInt8(ascii: "\n")], maximumOutput: 1 << 24).lines }
+    }
+    return String(decoding: text, as: UTF8.self).split(separator: "\n").map(String.init)
+  }
+
   static func read(_ path: String) -> [UInt8] {
     guard let file = fopen(path, "r") else { return [] }
     defer { fclose(file) }

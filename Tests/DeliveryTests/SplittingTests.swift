@@ -7,15 +7,15 @@ import Testing
 struct SplittingTests {
   @Test(
     "however a batch is split, its parts put together are the batch, and each proves itself",
-    arguments: BatchCompression.allCases)
-  func partsAddUp(_ compression: BatchCompression) throws {
+    arguments: BatchCompression.allCases, BatchEncoding.allCases)
+  func partsAddUp(_ compression: BatchCompression, _ encoding: BatchEncoding) throws {
     var random = SplitMix64(state: 42)
     for count in [2, 3, 4, 5, 7, 8, 100, 101, 257] {
       let text = (0..<count).map { line in
         "{\"line\":\(line),\"x\":\"\(String(repeating: "é", count: Int.random(in: 0...40, using: &random)))\"}\n"
       }.joined()
       let whole = Sample.batch(
-        7, count: count, previous: Digest(of: [1]), compression: compression, text: text)
+        7, count: count, previous: Digest(of: [1]), compression: compression, encoding: encoding, text: text)
       // Splits whatever still can be split, in a random order, until a random number of parts is left.
       var parts = [whole]
       for _ in 0..<Int.random(in: 1...count, using: &random) {
@@ -28,7 +28,8 @@ struct SplittingTests {
       for part in parts {
         let body = try Splitting.body(of: part)
         joined += body
-        #expect(part.count >= 1 && part.length == body.count && part.compression == compression)
+        #expect(part.count >= 1 && part.length == body.count)
+        #expect(part.compression == compression && part.encoding == encoding)
         #expect(body.count { $0 == UInt8(ascii: "\n") } == part.count)
         let lines = try #require(part.identity.part).lines(of: count)
         #expect(lines == line..<(line + part.count))
@@ -67,9 +68,20 @@ struct SplittingTests {
     #expect(halves.map(\.count) == [1, 2] && halves.map(\.length) == [121, 243])
   }
 
-  @Test("a batch whose body is not what was sealed is not split")
-  func damaged() throws {
-    let batch = Sample.batch(1)
+  @Test("whether a batch is sent as lines or as columns, it and its parts have the same digests")
+  func sameDigests() throws {
+    let lines = Sample.batch(1, count: 9)
+    let columns = Sample.batch(1, count: 9, encoding: .columns)
+    #expect(lines.digest == columns.digest && lines.body != columns.body)
+    let parts = try [lines, columns].map { try Splitting.halves(of: $0) }
+    #expect(parts[0].map(\.digest) == parts[1].map(\.digest) && parts[0].map(\.parent) == parts[1].map(\.parent))
+    let text = try Gzip.decompress(parts[1][0].body, maximumOutput: 1000)
+    #expect(String(decoding: text, as: UTF8.self) == #"{"rows":4,"tables":[{"n":[1,1,1,1],"line":[0,1,2,3]}]}"# + "\n")
+  }
+
+  @Test("a batch whose body is not what was sealed is not split", arguments: BatchEncoding.allCases)
+  func damaged(_ encoding: BatchEncoding) throws {
+    let batch = Sample.batch(1, encoding: encoding)
     for change in [
       { (batch: inout Batch) in batch.body[batch.body.count / 2] ^= 1 },
       { $0.body.removeLast(4) }, { $0.count = 4 }, { $0.length -= 1 },

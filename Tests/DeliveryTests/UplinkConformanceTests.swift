@@ -83,7 +83,7 @@ final class FileBackend: UplinkBackend {
     return try DiskCalls().names(in: out).filter { $0 != ".forebay" }.flatMap { name in
       let bytes = Files.read("\(out)/\(name)")
       let text = name.hasSuffix(".gz") ? try Gzip.decompress(bytes, maximumOutput: 1 << 24) : bytes
-      return String(decoding: text, as: UTF8.self).split(separator: "\n").map(String.init)
+      return try Files.lines(text, named: name)
     }
   }
 }
@@ -112,7 +112,10 @@ extension RealIO {
     @Test("takes each batch once, however often it is sent, also after a restart", arguments: Kind.allCases)
     func once(_ kind: Kind) async throws {
       let backend = try kind.make()
-      let batches = Sample.chain(12) + Sample.chain(3, pipeline: "plain", compression: .none)
+      let batches =
+        Sample.chain(12) + Sample.chain(3, pipeline: "plain", compression: .none)
+        + Sample.chain(5, pipeline: "columns", encoding: .columns)
+        + Sample.chain(2, pipeline: "plain-columns", compression: .none, encoding: .columns)
       for round in 0..<3 {
         let uplink = try await backend.start()
         for batch in batches { #expect(await uplink.send(batch, attempt: round + 1) == .hasIt) }
@@ -135,10 +138,12 @@ extension RealIO {
       #expect(try backend.lines().sorted() == Self.lines(batches))
     }
 
-    @Test("takes each line once when parts and wholes of a batch are mixed", arguments: Kind.allCases)
-    func partsAndWholes(_ kind: Kind) async throws {
+    @Test(
+      "takes each line once when parts and wholes of a batch are mixed",
+      arguments: Kind.allCases, BatchEncoding.allCases)
+    func partsAndWholes(_ kind: Kind, _ encoding: BatchEncoding) async throws {
       let backend = try kind.make()
-      let wholes = Sample.chain(4, count: 7)
+      let wholes = Sample.chain(4, count: 7, encoding: encoding)
       var uplink = try await backend.start()
       for (index, whole) in wholes.enumerated() {
         let halves = try Splitting.halves(of: whole)

@@ -94,6 +94,72 @@ struct BadInputTests {
     try house.expectProof()
   }
 
+  @Test("dead letters keep within their bytes; the rest is run again within a budget, and at a rate through a kill")
+  func boundedLetters() throws {
+    struct Requeued: Decodable {
+      var letters: Int
+      var overBudget: Int
+      var bytes: Int
+    }
+    struct Count: Decodable {
+      var rule: String
+      var count: Int
+      var expired: Int
+    }
+    var options = House.Options()
+    options.pipeline = "dead_letters: { keep: 1 d, max: 64 KiB }"
+    let house = try House("bounded", options)
+    try house.startUpstream()
+    try house.startDaemon()
+    let place = ["--spool", house.spool]
+    let payloads = (1...600).map { "{\"device\":\"late\",\"seq\":\($0),\"when\":1700000000000}" }
+    try house.broker.publish("sensors/late/x", payloads, qos: 1)
+    try house.wait("all are refused, and most have expired") {
+      let pipeline = try house.status().pipelines[0]
+      return pipeline.deadLetters + pipeline.deadLettersExpired == 600 && pipeline.deadLetters < 300
+    }
+    let kept = try house.status().pipelines[0].deadLetters
+    #expect(kept > 100)
+    let alarm = try #require(try house.status().alarms.first { $0.kind == "dead-letters" })
+    #expect(alarm.text.contains("machines") && alarm.text.contains("time.missing"), "\(alarm.text)")
+    #expect(try house.status().spool.parked == nil)
+    let counted = try house.run("dead-letters", ["counts", "--json"] + place)
+    let counts = try JSONDecoder().decode([Count].self, from: Data(counted.output.utf8))
+    #expect(counts.map(\.rule) == ["time.missing"] && counts.map(\.count) == [kept])
+    #expect(counts.map(\.expired) == [600 - kept])
+    try house.expectBalance()
+
+    options.pipeline = "dead_letters: { keep: 1 d, max: 1 MiB }"
+    try house.configure(options)
+    let text = try String(contentsOfFile: house.configurationPath, encoding: .utf8)
+    try text.replacingOccurrences(of: "field: ts", with: "field: when")
+      .write(toFile: house.configurationPath, atomically: true, encoding: .utf8)
+    house.daemon?.signal(SIGHUP)
+    let log = house.directory.file("daemon.log")
+    try house.wait("it is reloaded") { TemporaryDirectory.read(log).contains("configuration reloaded") }
+    let some = try house.run(
+      "dead-letters", ["requeue", "--topic", "sensors/late/#", "--since", "1h", "--budget", "1KiB", "--json"] + place)
+    let requeued = try JSONDecoder().decode(Requeued.self, from: Data(some.output.utf8))
+    #expect(some.status == 0 && requeued.letters + requeued.overBudget == kept)
+    #expect(requeued.bytes > 950 && requeued.bytes <= 1024 && requeued.letters > 15)
+    try house.wait("they are delivered") { try house.delivered().count == requeued.letters }
+    // The oldest that were left, each once.
+    let first = 600 - kept + 1
+    #expect(try house.delivered().map(\.seq).sorted() == Array(first..<first + requeued.letters))
+
+    let all = try house.run("dead-letters", ["requeue", "--all", "--rate", "25/s"] + place)
+    #expect(all.status == 0 && all.output.contains("at most 25/s"), "\(all.output)")
+    try house.wait("some are delivered") { try house.delivered().count > requeued.letters }
+    house.killDaemon()
+    let before = try house.delivered().count
+    #expect(before < kept)
+    try house.startDaemon()
+    try house.wait("all are delivered") { try house.delivered().count == kept }
+    #expect(try house.delivered().map(\.seq).sorted() == Array(first...600))
+    try house.wait("none is left") { try house.status().pipelines[0].deadLetters == 0 }
+    try house.expectProof()
+  }
+
   @Test("a full disk stops taking in, loses nothing that was acknowledged, and is over when there is room")
   func fullDisk() throws {
     let house = try House("full")

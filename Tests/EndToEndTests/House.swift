@@ -19,6 +19,8 @@ final class House {
 
   struct Options {
     var pipeline = ""
+    /// Added to its batching.
+    var batch = ""
     var pipelineName = "machines"
     var uplinkName = "central"
     var uplink = ""
@@ -85,7 +87,7 @@ final class House {
           from: ["sensors/{device}/{series}"]
           key: device
           time: { field: ts, unit: ms }
-          batch: { max_age: 200 ms, max_bytes: 32 KiB }
+          batch: { max_age: 200 ms, max_bytes: 32 KiB\(options.batch) }
           to: \(options.uplinkName)
           \(options.pipeline)
       uplinks:
@@ -189,6 +191,7 @@ final class House {
       var outboxReadings: Int
       var delivered: Int
       var deadLetters: Int
+      var deadLettersExpired: Int
       var decoded: Int
     }
     struct Uplink: Decodable {

@@ -82,7 +82,7 @@ struct OperatorTests {
     #expect(unknown.status == 1 && unknown.output.contains("there is: machines"), "\(unknown.output)")
     let other = try letters("list", "--rule", "time.range")
     #expect(other.status == 0 && other.output == "no dead letters fit\n", "\(other.output)")
-    let counted = try letters("list", "--counts", "--rule", "time.range")
+    let counted = try letters("counts", "--rule", "time.range")
     #expect(counted.output == "no dead letters fit\n", "\(counted.output)")
 
     try rewrite(house) { $0.replacing("  machines:", with: "  engines:") }

@@ -60,4 +60,49 @@ struct PipelineStagesTests {
         #"{"key":"p2","time":"1970-01-01T00:00:02Z","captures":{"series":"x"},"data":{"n":9,"double":0}}"#,
       ])
   }
+
+  @Test("a batch that was delivered leads back to its steps and messages, line by line, and a candidate is tried beside")
+  func lineage() throws {
+    var options = House.Options()
+    options.pipeline = "where: v > 0"
+    let house = try House("lineage", options)
+    try house.startUpstream()
+    try house.startDaemon()
+    for value in [1, -1, 2, 3] { try send(house, "sensors/p1/x", #"{"ts":1000,"v":\#(value)}"#) }
+    try house.wait("all is delivered") {
+      let status = try house.status()
+      return status.spool.received == 4 && status.pipelines[0].backlog == 0 && status.pipelines[0].openReadings == 0
+        && status.pipelines[0].outboxReadings == 0
+    }
+    struct Trace: Decodable {
+      var certainty: String
+      var offsets: [Int64]
+      var line: String
+    }
+    // However the four were batched, every line of every batch leads to its message.
+    var offsets: [Int64] = []
+    var values: [String] = []
+    let name = try house.status().pipelines[0].name
+    for sequence in 1...3 {
+      for line in 1...3 {
+        let found = try house.run(
+          "lineage", ["\(name)/\(sequence)", "--line", "\(line)", "--json", "--spool", house.spool])
+        guard found.status == 0 else { break }
+        let trace = try JSONDecoder().decode(Trace.self, from: Data(found.output.utf8))
+        #expect(trace.certainty == "proved")
+        offsets += trace.offsets
+        values.append(trace.line)
+      }
+    }
+    let first = try #require(offsets.first)
+    #expect(offsets == [first, first + 2, first + 3], "\(offsets)")
+    #expect(values.map { $0.contains("\"v\":") } == [true, true, true])
+    let text = try house.run("lineage", ["\(name)/1", "--messages", "--spool", house.spool])
+    #expect(text.status == 0 && text.output.contains("where v > 0") && text.output.contains("delivered  20"))
+    #expect(text.output.contains("sensors/p1/x"), "\(text.output)")
+
+    let trial = try house.run("try", ["--config", house.configuration, "--fail-on", "any"])
+    #expect(trial.status == 0 && trial.output.contains("No differences."), "\(trial.output)")
+    try house.expectProof()
+  }
 }

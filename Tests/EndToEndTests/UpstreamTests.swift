@@ -138,9 +138,13 @@ struct UpstreamTests {
     try house.expectProof()
   }
 
-  @Test("agrees with a receiver that was written in Python from the protocol's page alone")
-  func pythonReceiver() throws {
-    let house = try House("python")
+  @Test(
+    "agrees with a receiver that was written in Python from the protocol's page alone",
+    arguments: ["ndjson", "columns"])
+  func pythonReceiver(_ encoding: String) throws {
+    var options = House.Options()
+    options.batch = ", encoding: \(encoding)"
+    let house = try House("python", options)
     let store = house.directory.file("python.ndjson")
     let script = House.root + "/Tests/EndToEndTests/receiver.py"
     let receiver = try ChildProcess(
@@ -161,6 +165,30 @@ struct UpstreamTests {
     }
     #expect(readings.count == 5_000 && Set(readings).count == 5_000)
     try house.expectBalance()
+  }
+
+  @Test("delivers columns once, isolates the reading that is refused, and sends its line again when it is requeued")
+  func columns() throws {
+    var options = House.Options()
+    options.batch = ", encoding: columns, compression: zstd"
+    let house = try House("columns", options)
+    try house.startUpstream(fail: ["422:matching=\"seq\":17,", "413:over=3000", "503x2"])
+    try house.startDaemon()
+    try house.publish(devices: 3, count: 3_000, rate: 3_000)
+    try house.wait("all but one reading of each device are delivered") {
+      let pipeline = try house.status().pipelines[0]
+      return pipeline.delivered == 2_997 && pipeline.deadLetters == 3 && pipeline.outboxReadings == 0
+    }
+    try house.expectProof()
+    try house.setFaults([])
+    try house.wait("the upstream refuses nothing any more") {
+      TemporaryDirectory.read(house.directory.file("upstream.log")).contains("failing with nothing")
+    }
+    let requeue = try house.run("dead-letters", ["requeue", "--all", "--spool", house.spool])
+    #expect(requeue.status == 0, "\(requeue.output)")
+    try house.wait("they are delivered") { try house.delivered().count == 3_000 }
+    try house.expectDelivered(count: 3_000)
+    try house.expectProof()
   }
 
   @Test("writes files that are whole, once each reading, through kill -9")

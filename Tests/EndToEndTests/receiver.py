@@ -46,6 +46,39 @@ def verdict():
                        "refused": sum(len(refused.get((chain, s), set()) - lines[s]) for s in known), "faults": wrong})
     return {"complete": not any(c["missing"] or c["partial"] or c["faults"] for c in chains), "chains": chains}
 
+# Columns (section 12).
+TEXT = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\[^\x00-\x1f])*"')
+OTHER, INNER = re.compile(rb'[-+.0-9A-Za-z]+'), re.compile(rb'[^"\[\]{}\x00-\x1f]+')
+def value(text, at):  # one past the value that begins there
+    if text[at] not in b'{[': return (TEXT if text[at] == 34 else OTHER).match(text, at).end()
+    depth = 0
+    while True:
+        if text[at] in b'{[': depth, at = depth + 1, at + 1
+        elif text[at] in b'}]': depth, at = depth - 1, at + 1
+        else: at = (TEXT if text[at] == 34 else INNER).match(text, at).end()
+        if depth == 0: return at
+def table(text, at):  # what stands around the columns, the columns, one past the table
+    around, columns, begun, depth = [], [], at, 0
+    while True:
+        while text[at] == 123: depth, at = depth + 1, TEXT.match(text, at + 1).end() + 1  # { name :
+        around.append(text[begun:at]); column = []
+        while text[at] != 93:  # ]
+            end = value(text, at + 1); column.append(text[at + 1:end]); at = end
+        columns.append(iter(column)); begun = at = at + 1
+        while depth and text[at] == 125: depth, at = depth - 1, at + 1  # }
+        if not depth: return around + [text[begun:at]], columns, at
+        at = TEXT.match(text, at + 1).end() + 1  # , name :
+def lines_of(text):
+    head = re.match(rb'\{"rows":(\d+),(?:"order":\[([\d,]+)\],)?"tables":\[', text)
+    tables, at = [], head.end() - 1
+    while text[at] != 93:
+        around, columns, at = table(text, at + 1); tables.append((around, columns))
+    order = map(int, head[2].split(b',')) if head[2] else (0 for _ in range(int(head[1])))
+    rows = [b''.join(p + q for p, q in zip(around, [next(c) for c in columns] + [b''])) + b'\n'
+            for around, columns in map(tables.__getitem__, order)]
+    if text[at:] != b']}\n' or len(rows) != int(head[1]) or any(next(c, None) for _, cs in tables for c in cs): raise ValueError
+    return b''.join(rows)
+
 class Receiver(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def log_message(self, *_): pass
@@ -70,13 +103,15 @@ class Receiver(BaseHTTPRequestHandler):
         def refuse(status, error):
             keep({**record, "lines": list(lines), "refused": status})
             self.answer(status, error=error, identity=identity)
-        if h.get("Content-Type") != "application/x-ndjson" or h.get("Content-Encoding") not in (None, "gzip"): return refuse(415, "type")
+        bound = {"application/x-ndjson": length, "application/vnd.forebay.columns+json": 2 * length + 1024}.get(h.get("Content-Type"))
+        if bound is None or h.get("Content-Encoding") not in (None, "gzip"): return refuse(415, "type")
         if length > LIMIT: return refuse(413, "length")
         if sent != f"sha-256=:{base64.b64encode(hashlib.sha256(wire).digest()).decode()}:": return self.answer(503, error="content-digest")
         try:
-            text = zlib.decompressobj(31).decompress(wire, length + 1) if "Content-Encoding" in h else wire
+            text = zlib.decompressobj(31).decompress(wire, bound + 1) if "Content-Encoding" in h else wire
+            if bound != length: text = lines_of(text)
             text.decode()
-        except (zlib.error, UnicodeDecodeError): return refuse(400, "body")
+        except (zlib.error, UnicodeDecodeError, AttributeError, IndexError, StopIteration, ValueError): return refuse(400, "body")
         if len(text) != length or text.count(b"\n") != count or not text.endswith(b"\n"): return refuse(400, "body")
         if digest(identity, previous, count, text) != d: return refuse(422, "digest")
         expected, after = whole.get((chain, key[1] - 1), [ZERO if key[1] == 1 else w[1]])[0], whole.get((chain, key[1] + 1), [0, w[0]])[1]

@@ -262,9 +262,12 @@ struct DamageTests {
       }
       var rejected = state
       rejected.checkpoint = Offset(7)
+      var rejection = Fixture.rejection(state, offset: 1)
+      rejection.reading = 3
+      rejection.isWithheld = true
       try spool.state.seal(
-        Seal(rejections: [Fixture.rejection(state, offset: 1)], counters: .init { $0.rejected = 1 }, state: rejected),
-        pipeline: "climate")
+        Seal(rejections: [rejection], counters: .init { $0.rejected = 1 }, state: rejected),
+        pipeline: "climate", now: Fixture.moment(wall: 77))
       try spool.mirror()
       spool.close()
     }
@@ -276,7 +279,10 @@ struct DamageTests {
     #expect(state.checkpoint == Offset(4) && state.possibleDuplicateUntil == Offset(8))
     let saved = try spool.state.outbox(pipelines: ["climate"], after: nil, limit: 9)
     #expect(saved.map(\.batch.firstOffset) == [Offset(0), Offset(2)])
-    #expect(try spool.state.deadLetters(DeadLetterFilter(), limit: 9).map(\.letter.rejection.offset) == [Offset(1)])
+    let letters = try spool.state.deadLetters(DeadLetterFilter(), limit: 9)
+    #expect(letters.map(\.letter.rejection.offset) == [Offset(1)] && letters.map(\.since) == [77])
+    #expect(letters.first?.letter.rejection.reading == 3 && letters.first?.letter.rejection.isWithheld == true)
+    #expect(try spool.state.deadLetterBytes()["climate"] ?? 0 > 256)
     #expect(try spool.audit().balances)
     let finding = try #require(spool.findings.first)
     #expect(finding.contains("2 batches and 1 dead letters"))

@@ -46,4 +46,30 @@ struct DiskCostTests {
     #expect(item.batch.body.count > 200_000 && written > 0 && written < 64 << 10)
     spool.close()
   }
+
+  @Test("what is kept of a delivered batch costs its confirmation no page, and a chunk of them a few")
+  func lineage() throws {
+    let folder = try SpoolFolder()
+    let spool = try folder.open()
+    var state = try spool.register(folder)
+    try spool.log.append(Fixture.group(0..<100))
+    var written: [Int64] = []
+    for number in 0..<50 {
+      try spool.state.seal(Fixture.seal(&state, readings: number..<number + 1), pipeline: "climate")
+      let item = try #require(try spool.state.outbox(pipelines: ["climate"], after: nil, limit: 1).first)
+      let before = FileSystem.size(folder.statePath + "-wal")
+      try spool.state.confirm([item.id], at: 1_700_000_000_000_000_000)
+      written.append(FileSystem.size(folder.statePath + "-wal") - before)
+    }
+    // A page in the write-ahead log has a head of 24 bytes.
+    let page: Int64 = 4_120
+    let usual = written.sorted()[25]
+    #expect(usual > 0 && usual <= 5 * page, "\(written)")
+    #expect(written.reduce(0) { $0 + $1 - usual } < 50 * 1_024, "\(written)")
+    #expect(
+      try spool.state.read { connection throws(SpoolError) in
+        try connection.integer("SELECT count(*) FROM lineage")
+      } == 2)
+    spool.close()
+  }
 }

@@ -1,3 +1,4 @@
+import Compression
 import Telemetry
 import Testing
 
@@ -39,6 +40,24 @@ struct StateStoreTests {
       try spool.state.seal(Fixture.seal(&again, readings: 0..<6), pipeline: "climate")
     }
     #expect(try spool.audit().entries.first?.ledger.decoded == 4)
+  }
+
+  @Test("sets a reading that was to be sent as columns aside as its line")
+  func columnsAside() throws {
+    let spool = try folder.open()
+    var state = try spool.register(folder)
+    try spool.log.append(Fixture.group(0..<1))
+    var seal = Fixture.seal(&state, readings: 0..<1)
+    let line = seal.batches[0].body
+    seal.batches[0].encoding = .columns
+    seal.batches[0].compression = .zstd
+    seal.batches[0].body = try Zstd.compress(try #require(Columns.encode(line)))
+    try spool.state.seal(seal, pipeline: "climate")
+    let item = try #require(try spool.state.outbox(pipelines: ["climate"], after: nil, limit: 1).first)
+    #expect(item.batch == seal.batches[0])
+    try spool.state.setAside(item.id, rule: "upstream.422", reason: "422: no such device")
+    #expect(try spool.state.deadLetters(DeadLetterFilter(), limit: 5).map(\.letter.rejection.payload) == [line])
+    #expect(try spool.audit().balances)
   }
 
   @Test("books deliveries, refusals, requeues and discards so that the three equations hold throughout")
@@ -94,9 +113,11 @@ struct StateStoreTests {
     #expect(aside.map(\.letter.rejection.payload) == [Array("{\"n\":0}\n".utf8)])
     #expect(aside.first?.letter.rejection.reason.contains(items[0].batch.identity.description) == true)
 
-    #expect(try spool.state.requeueDeadLetters(DeadLetterFilter(stage: .decode)) == 2)
+    let request = try spool.state.requeueDeadLetters(DeadLetterFilter(stage: .decode), interval: 1)
+    #expect(request.letters == 2)
     #expect(try spool.state.discardDeadLetters(DeadLetterFilter()) == 1)
-    let letters = try spool.state.requestedDeadLetters(pipeline: "climate", after: 0, limit: 10, bytes: 1 << 20)
+    let letters = try spool.state.requestedDeadLetters(
+      pipeline: "climate", request: try #require(request.request), after: 0, limit: 10, bytes: 1 << 20)
     #expect(letters.map(\.rejection.payload) == Array(repeating: Array("{oops".utf8), count: 2))
     var refusal = letters[0].rejection
     refusal.reason = "still no JSON"
@@ -194,7 +215,7 @@ struct StateStoreTests {
     try spool.state.seal(
       Seal(rejections: [Fixture.rejection(state, offset: 0)], counters: .init { $0.rejected = 1 }, state: state),
       pipeline: "climate")
-    #expect(try spool.state.requeueDeadLetters(DeadLetterFilter()) == 1)
+    #expect(try spool.state.requeueDeadLetters(DeadLetterFilter(), interval: 1).letters == 1)
     #expect(try spool.state.discardDeadLetters(DeadLetterFilter()) == 0)
     _ = try spool.register(folder, [])
     try spool.state.retire("climate", unread: 0, wall: 1)

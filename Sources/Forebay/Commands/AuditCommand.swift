@@ -11,10 +11,11 @@ struct AuditCommand: ParsableCommand {
       checks for every pipeline:
 
         messages      received = unmatched + rejected + decoded + damaged + waiting
-        readings      produced + requeued
-                      = in the outbox + delivered + dead-lettered upstream
-        dead letters  rejected + dead-lettered upstream
-                      = dead letters + recovered + discarded
+        readings      produced + windows + requeued
+                      = duplicate + refused + late + filtered + absorbed
+                        + in the outbox + delivered + dead-lettered upstream
+        dead letters  rejected + refused + dead-lettered upstream
+                      = dead letters + recovered + discarded + expired
 
       'received' is a counter that is committed with each block of messages, 'waiting' \
       and 'in the outbox' are counted from the rows: nothing is found by subtraction, \
@@ -106,7 +107,7 @@ struct AuditReport: Codable, Sendable {
         "  dead letters  rejected \(column("rejected")) + refused \(column("refused"))"
           + " + upstream \(column("deadLetteredUpstream"))"
           + " = kept \(column("deadLetters")) + recovered \(column("recovered"))"
-          + " + discarded \(column("discarded"))")
+          + " + discarded \(column("discarded")) + expired \(column("expired"))")
       for equation in pipeline.equations where !equation.balances {
         lines.append(
           "  OFF BY \(equation.left - equation.right) in \(equation.name): "

@@ -163,7 +163,7 @@ extension LogCommand {
           where EventTimes.isDoubtful(time, received: record.message.received.wall) {
             doubtful[pipeline, default: 0] += 1
           }
-          print(json ? try line(json: record, times) : line(record, times))
+          print(json ? try line(json: record, times) : Show.line(record, times))
         }
         for (pipeline, count) in doubtful.sorted(by: { $0.key < $1.key }) {
           Output.complain(
@@ -179,7 +179,7 @@ extension LogCommand {
       return try Output.json(report, pretty: false)
     }
 
-    private func line(_ record: Record, _ times: [String: Int64]) -> String {
+    static func line(_ record: Record, _ times: [String: Int64] = [:]) -> String {
       let message = record.message
       let payload =
         String(validating: message.payload, as: UTF8.self).map { text in

@@ -110,7 +110,9 @@ extension StatusReport {
               Output.grouped(Int64($0.openReadings)), Output.grouped($0.outboxBatches),
               Output.grouped($0.outboxReadings),
               $0.oldestOutboxSeconds.map { Output.duration(seconds: $0) } ?? "-",
-              Output.grouped($0.delivered), Output.grouped($0.deadLetters),
+              Output.grouped($0.delivered),
+              Output.grouped($0.deadLetters)
+                + ($0.deadLettersExpired > 0 ? " (\(Output.grouped($0.deadLettersExpired)) expired)" : ""),
             ]
           }))
     parts.append(

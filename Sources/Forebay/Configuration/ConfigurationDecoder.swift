@@ -36,9 +36,12 @@ struct ConfigurationDecoder {
     var (spool, group) = spool(top.optional("spool"))
     let pipelineValues = top.required("pipelines").map { $0.named() } ?? []
     let uplinkValues = top.required("uplinks").map { $0.named() } ?? []
+    let contracts = top.optional("contracts")?.location()
+    let bounds = deadLetterBounds(top.optional("dead_letters"), spool: spool, pipelines: pipelineValues.count)
     let pipelines = pipelineValues.compactMap {
       pipeline(
-        $0.value, name: $0.name, sources: sourceValues.map(\.name), uplinks: uplinkValues.map(\.name))
+        $0.value, name: $0.name, sources: sourceValues.map(\.name), uplinks: uplinkValues.map(\.name),
+        contracts: contractFolder(contracts), deadLetters: bounds)
     }
     let uplinks = uplinkValues.compactMap { uplink($0.value, name: $0.name) }
     let status = status(top.optional("status"), spool: spool, in: value)
@@ -53,13 +56,14 @@ struct ConfigurationDecoder {
     check(group, sources: sources, in: value)
     check(uplinks: uplinks, spool: spool)
     check(spool, in: value)
+    checkDeadLetters(of: pipelines, spool: spool, in: value)
     check(status, spool: spool, in: value)
     warnOfUnused(sources: sources, pipelines: pipelines, uplinks: uplinks)
     guard let gateway, !diagnostics.hasErrors else { return nil }
     return Configuration(
       origin: origin, attached: [:], gateway: gateway,
       sources: withFilters(sources.map(\.settings), of: pipelines.map(\.settings)),
-      group: group, spool: spool, pipelines: pipelines.map(\.settings), tables: tables.sources,
+      group: group, spool: spool, pipelines: pipelines.map(\.settings), tables: tables.sources, deadLetters: bounds,
       uplinks: uplinks.map(\.settings), status: status, minimumLogLevel: logLevel, shutdown: shutdown,
       warnings: [])
   }
@@ -167,7 +171,8 @@ struct ConfigurationDecoder {
   }
 
   private func pipeline(
-    _ value: ConfigurationValue, name: String, sources: [String], uplinks: [String]
+    _ value: ConfigurationValue, name: String, sources: [String], uplinks: [String], contracts: ContractFolder,
+    deadLetters: DeadLetterBounds
   ) -> Placed<PipelineSettings>? {
     guard let section = value.section() else { return nil }
     let from = section.required("from")
@@ -182,6 +187,8 @@ struct ConfigurationDecoder {
     pipeline.key = key?.fieldPath()?.description
     if let key, let name = pipeline.key { check(key: name, key, filters: filters) }
     section.set(&pipeline.time, from: "time", eventTime)
+    section.set(&pipeline.contract, from: "contract") { $0.contract(in: contracts) }
+    section.set(&pipeline.drift, from: "drift") { $0.drift() }
     section.set(&pipeline.dedupe, from: "dedupe", dedupe)
     section.set(&pipeline.sequence, from: "sequence", sequence)
     pipeline.enrich = section.optional("enrich").map { enrichment($0, of: pipeline) } ?? []
@@ -197,6 +204,7 @@ struct ConfigurationDecoder {
       window($0, time: pipeline.time, captures: pipeline.captureNames)
     }
     section.set(&pipeline.batch, from: "batch", batching)
+    pipeline.deadLetters = section.optional("dead_letters").map { bounds($0, from: deadLetters) } ?? deadLetters
     _ = section.optional("when_full")?.choice(WhenFull.self)
     let to = section.required("to")?.reference(to: "an uplink", among: uplinks)
     pipeline.to = to ?? pipeline.to

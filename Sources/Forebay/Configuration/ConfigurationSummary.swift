@@ -19,8 +19,9 @@ extension Configuration {
     )
     for pipeline in pipelines {
       let from = pipeline.sources.map { " of \(list($0.sorted()))" } ?? ""
+      let form = pipeline.batch.encoding == .ndjson ? "" : " as \(pipeline.batch.encoding.rawValue)"
       lines.append(
-        "pipeline  \(pipeline.name): \(list(pipeline.from.map(\.description)))\(from) -> \(pipeline.to)")
+        "pipeline  \(pipeline.name): \(list(pipeline.from.map(\.description)))\(from) -> \(pipeline.to)\(form)")
       lines.append("          \(list(pipeline.steps))")
     }
     for uplink in uplinks {
@@ -67,7 +68,9 @@ extension Configuration {
               let names = pipeline.sources?.sorted() ?? sources.map(\.name)
               json.add("sources", raw: CompactJSON.array(names.map(CompactJSON.quoted)))
               json.add("steps", raw: CompactJSON.array(pipeline.steps.map(CompactJSON.quoted)))
+              if let contract = pipeline.contract { json.add("contract", contract.description) }
               json.add("to", pipeline.to)
+              if pipeline.batch.encoding != .ndjson { json.add("encoding", pipeline.batch.encoding.rawValue) }
             }
           }))
       json.add(

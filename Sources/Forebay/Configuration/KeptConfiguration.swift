@@ -36,7 +36,8 @@ extension Configuration.Origin {
     guard trailer.hasPrefix(Self.keptMark) else { return nil }
     let fields = trailer.dropFirst(Self.keptMark.count).split(separator: " ", maxSplits: 2)
     guard fields.count == 3, fields[0].hasPrefix("bytes="), let count = Int(fields[0].dropFirst(6)),
-      (0...end).contains(count), file[count] == UInt8(ascii: "\n"), fields[1] == "sha256=\(Digest(of: Array(file[..<end])))",
+      (0...end).contains(count), file[count] == UInt8(ascii: "\n"),
+      fields[1] == "sha256=\(Digest(of: Array(file[..<end])))",
       fields[2].hasPrefix("path=")
     else { return nil }
     var attachments: [Attachment] = []

@@ -99,7 +99,7 @@ struct SpooledOutbox: Outbox {
   }
 
   func confirm(_ ids: [Int64]) throws {
-    try spool.examined { try spool.state.confirm(ids) }
+    try spool.examined { try spool.state.confirm(ids, at: SystemClock.wall()) }
   }
 
   func split(_ id: Int64, into parts: [Batch]) throws {
@@ -107,6 +107,6 @@ struct SpooledOutbox: Outbox {
   }
 
   func setAside(_ id: Int64, rule: String, reason: String) throws {
-    try spool.examined { try spool.state.setAside(id, rule: rule, reason: reason) }
+    try spool.examined { try spool.state.setAside(id, rule: rule, reason: reason, now: SystemClock.source()) }
   }
 }

@@ -37,7 +37,7 @@ extension Daemon {
         directory: spool.settings.directory, usedBytes: space.used, maximumBytes: space.maximum,
         freeBytes: space.free, minimumFreeBytes: space.minimumFree, parked: spool.space.parked,
         log: end.log.rawValue, nextOffset: end.next.rawValue, received: end.received),
-      pipelines: pipelineReports(books, waiting, end: end, now: now),
+      pipelines: pipelineReports(books, waiting, try spool.state.deadLetterBytes(), end: end, now: now),
       uplinks: uplinkStatus.map { StatusReport.Uplink($0, now: now.monotonic) },
       alarms: alarms(
         sources: sources, uplinks: uplinkStatus, stranded: stranded, now: now.monotonic))
@@ -45,7 +45,8 @@ extension Daemon {
 
   private func pipelineReports(
     _ books: [Audit.Entry],
-    _ totals: [String: (batches: Int64, readings: Int64, oldestWall: Int64)], end: LogStore.End, now: Moment
+    _ totals: [String: (batches: Int64, readings: Int64, oldestWall: Int64)], _ letterBytes: [String: Int64],
+    end: LogStore.End, now: Moment
   ) -> [StatusReport.Pipeline] {
     let figures = pipelines.figures
     return books.filter { $0.active || totals[$0.pipeline] != nil }.map { book in
@@ -61,7 +62,8 @@ extension Daemon {
         rejected: book.ledger.rejected, damaged: book.ledger.damaged,
         produced: book.ledger.produced, duplicate: book.ledger.duplicate, filtered: book.ledger.filtered,
         refused: book.ledger.refused, delivered: book.ledger.delivered,
-        deadLetters: book.ledger.deadLetters)
+        deadLetters: book.ledger.deadLetters, deadLetterBytes: letterBytes[book.pipeline] ?? 0,
+        deadLettersExpired: book.ledger.expired)
     }
   }
 
@@ -97,6 +99,13 @@ extension Daemon {
           "\(source.name): the broker has dropped \(Output.count(dropped.sinceConnected, "message")) "
             + "since we connected")
       }
+    }
+    for (pipeline, expired) in pipelines.expired.sorted(by: { $0.key < $1.key }) {
+      raise(
+        "dead-letters",
+        "\(Output.count(expired.count, "dead letter")) of pipeline \(pipeline) went before their time "
+          + "(\(DeadLetterKeeping.text(expired.rules))): there are more than dead_letters.max allows; look at 'forebay dead-letters counts'"
+      )
     }
     for book in stranded {
       raise(

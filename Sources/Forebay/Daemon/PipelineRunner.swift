@@ -28,7 +28,10 @@ struct PipelineRunner {
   private(set) var core: PipelineCore
   private(set) var life: Life = .running
   private(set) var lastSeal: Int64
-  private var lastRequeued: Int64 = 0
+  /// Since when nothing has kept messages from coming: the start, and the end of parking. Monotonic nanoseconds.
+  private var openSince: Int64
+  /// The last letter that was taken up of each request.
+  private var requeued: [Int64: Int64] = [:]
 
   var name: String { core.settings.name }
   var settings: PipelineSettings { core.settings }
@@ -39,6 +42,7 @@ struct PipelineRunner {
   ) throws {
     core = try PipelineCore(settings: settings, version: version, state: state, stages: stages)
     lastSeal = now.monotonic
+    openSince = now.monotonic
   }
 
   /// Batches that it has committed since it began.
@@ -53,7 +57,8 @@ struct PipelineRunner {
     if core.sealableBytes < PipelineRunner.sealBytes, core.sealableBatches < PipelineRunner.sealBatches {
       atEnd = try !read(reader, now: now, onUnreadable: onUnreadable)
     }
-    core.tick(now)
+    if spool.space.parked != nil { openSince = now.monotonic }
+    core.tick(now, isCaughtUp: atEnd && isSilent(now))
     let full =
       core.sealableBytes >= PipelineRunner.sealBytes
       || core.sealableBatches >= PipelineRunner.sealBatches
@@ -62,6 +67,13 @@ struct PipelineRunner {
       if try seal(spool, now: now) { return true }
     }
     return !atEnd
+  }
+
+  /// Whether a time without readings says something of the devices. It does not when the gateway was down or parked,
+  /// and what brokers kept meanwhile is only on its way: all of that would come too late for its windows.
+  private func isSilent(_ now: Moment) -> Bool {
+    guard let idleAfter = settings.window?.watermark.idleAfter else { return false }
+    return now.monotonic - openSince >= idleAfter
   }
 
   /// False at the end of what it may read.
@@ -90,25 +102,55 @@ struct PipelineRunner {
   private mutating func seal(_ spool: Spool, now: Moment) throws -> Bool {
     lastSeal = now.monotonic
     guard let seal = try core.nextSeal() else { return false }
-    try spool.state.seal(seal, pipeline: name)
+    try spool.state.seal(seal, pipeline: name, now: now)
     core.sealed(seal)
-    spool.space.add(seal.batches.reduce(0) { $0 + $1.body.count })
+    spool.space.add(
+      seal.rejections.reduce(seal.batches.reduce(0) { $0 + $1.body.count }) { $0 + $1.payload.count })
     batchesSealed += seal.batches.count
     return true
   }
 
-  /// Takes up dead letters that an operator wants to be run again.
-  mutating func requeue(_ state: StateStore, now: Moment, limit: Int = 1_000) throws {
+  /// Letters that are taken up at one look at most.
+  static let requeueLimit = 10_000
+
+  /// Takes up dead letters of a request, oldest first; each once, for what waits for its seal is still marked.
+  /// - Parameters:
+  ///   - reader: where the messages of letters without bytes are looked for.
+  ///   - limit: letters at most.
+  /// - Returns: how many were taken up.
+  mutating func requeue(
+    _ request: RequeueRequest, from reader: LogReader, state: StateStore, now: Moment, limit: Int
+  ) throws -> Int {
     // What was taken up waits in memory for the next seal, like everything else.
-    let room = PipelineRunner.sealBytes - core.sealableBytes
-    guard room > 0 else { return }
+    var room = PipelineRunner.sealBytes - core.sealableBytes
+    guard room > 0, limit > 0 else { return 0 }
     let letters = try state.requestedDeadLetters(
-      pipeline: name, after: lastRequeued, limit: limit, bytes: room)
-    for letter in letters { core.requeue(letter, now: now) }
-    // The next look begins behind these; once nothing is left it begins at the front again, for
-    // letters that were requested later.
-    lastRequeued = letters.last?.id ?? 0
+      pipeline: name, request: request.id, after: requeued[request.id] ?? 0,
+      limit: min(limit, PipelineRunner.requeueLimit), bytes: room)
+    var count = 0
+    for letter in letters where room > 0 {
+      let message = try message(of: letter.rejection, from: reader)
+      core.requeue(letter, message: message, now: now)
+      requeued[request.id] = letter.id
+      room -= (try? message?.get().count) ?? letter.rejection.payload.count
+      count += 1
+    }
+    return count
   }
+
+  /// Nil for a letter that has its bytes.
+  private func message(
+    of rejection: Rejection, from reader: LogReader
+  ) throws(SpoolError) -> Result<[UInt8], Refusal>? {
+    guard rejection.isWithheld else { return nil }
+    return switch try reader.message(at: rejection.offset, of: rejection.log) {
+    case .message(let message): .success(message.payload)
+    case .gone(let reason): .failure(Refusal(.logGone, reason))
+    }
+  }
+
+  /// The request is over.
+  mutating func forget(_ request: RequeueRequest) { requeued[request.id] = nil }
 
   /// Closes the open batch and commits it.
   mutating func close(_ spool: Spool, now: Moment) throws {
@@ -131,7 +173,7 @@ struct PipelineRunner {
     // A registration whose commit was reported as failed may have been made all the same.
     if let end = try state.end(of: name) { drain(until: end) }
     lastSeal = now.monotonic
-    lastRequeued = 0
+    requeued = [:]
   }
 
   mutating func drain(until offset: Offset) { life = .draining(until: offset) }

@@ -5,8 +5,8 @@ internal import Telemetry
 
 /// What the pipeline thread owns: the runners, the reader, and the housekeeping of the spool.
 struct Work {
-  /// Nanoseconds between two looks at space, retention and requeues.
-  private static let housekeepingInterval: Int64 = 1_000_000_000
+  /// Nanoseconds between two looks at space, retention and dead letters.
+  static let housekeepingInterval: Int64 = 1_000_000_000
   /// Nanoseconds between two writings of the mirror: a mark that lags costs only possible duplicates.
   private static let mirrorInterval: Int64 = 10_000_000_000
   /// Nanoseconds before a failed pass is tried again.
@@ -16,6 +16,7 @@ struct Work {
   private let reader: LogReader
   private let logger: Logger
   private var runners: [PipelineRunner] = []
+  private(set) var letters: DeadLetterKeeping
   private var nextHousekeeping: Int64 = 0
   private var nextMirror: Int64 = 0
   private var retryAt: Int64 = 0
@@ -36,6 +37,7 @@ struct Work {
     self.spool = spool
     self.logger = logger
     reader = try spool.reader()
+    letters = DeadLetterKeeping(bounds: plan.deadLetters, logger: logger)
     try adopt(plan, read: read, now: now)
   }
 
@@ -47,6 +49,7 @@ struct Work {
     let registered = try spool.register(
       plan.assignments.map(\.registration), configuration: plan.configuration, gateway: plan.gateway,
       wall: now.wall, random: { UInt64.random(in: 0 ... .max) })
+    letters.bounds = plan.deadLetters
     let old = runners
     runners = try plan.assignments.compactMap { assignment in
       try registered.states[assignment.settings.name].map {
@@ -191,12 +194,11 @@ struct Work {
   }
 
   private mutating func housekeep(now: Moment) throws {
-    let isBusy = try makeRoom(now: now)
+    let makesRoom = try makeRoom(now: now)
+    let isBusy = try letters.expire(runners, state: spool.state, now: now) || makesRoom
     nextHousekeeping = now.monotonic + (isBusy ? 0 : Work.housekeepingInterval)
     spool.ballast.take()
-    for index in runners.indices where spool.space.maySeal {
-      try runners[index].requeue(spool.state, now: now)
-    }
+    if spool.space.maySeal { try letters.requeue(&runners, from: reader, state: spool.state, now: now) }
     if now.monotonic >= nextMirror {
       nextMirror = now.monotonic + Work.mirrorInterval
       mirror(now: now)

@@ -18,7 +18,9 @@ final class PipelineWorker: Sendable {
     }
 
     var registration: PipelineRegistration {
-      PipelineRegistration(name: settings.name, uplink: settings.to, version: version)
+      PipelineRegistration(
+        name: settings.name, uplink: settings.to, version: version,
+        explanation: PipelineExplanation(settings).encoded)
     }
   }
 
@@ -28,11 +30,14 @@ final class PipelineWorker: Sendable {
     var gateway: String
     /// The configuration as it is kept for pipelines that a later one drops.
     var configuration: [UInt8]
+    /// For what is left of pipelines that it does not have.
+    var deadLetters: DeadLetterBounds
 
     init(_ configuration: Configuration) {
       assignments = configuration.pipelines.map(Assignment.init)
       gateway = configuration.gateway.id
       self.configuration = configuration.origin.kept
+      deadLetters = configuration.deadLetters
     }
   }
 
@@ -56,6 +61,7 @@ final class PipelineWorker: Sendable {
   private struct Shared: Sendable {
     var commands: [Command] = []
     var figures: [String: Figures] = [:]
+    var expired: [String: DeadLetterKeeping.EarlyExpiry] = [:]
     var trouble: String?
     var lastPass: Int64 = 0
   }
@@ -121,6 +127,8 @@ final class PipelineWorker: Sendable {
   }
 
   var figures: [String: Figures] { shared.withLock { $0.figures } }
+  /// Dead letters that went before they were old, by pipeline.
+  var expired: [String: DeadLetterKeeping.EarlyExpiry] { shared.withLock { $0.expired } }
   /// Why nothing is sealed at present; nil when all is well.
   var trouble: String? { shared.withLock { $0.trouble } }
   /// When the thread last went round, in monotonic nanoseconds: the watchdog's question.
@@ -153,6 +161,7 @@ final class PipelineWorker: Sendable {
       if work.takeSealedBatches() > 0 { onSealed() }
       shared.withLock { shared in
         shared.figures = work.figures
+        shared.expired = work.letters.early
         shared.lastPass = now.monotonic
       }
       if let ending = finishing, progress == .idle || now.monotonic >= ending.deadline {

@@ -57,6 +57,10 @@ struct StatusReport: Codable, Sendable {
     var refused: Int64 = 0
     var delivered: Int64
     var deadLetters: Int64
+    /// Of those that there are, as they count against `dead_letters.max`.
+    var deadLetterBytes: Int64 = 0
+    /// Those that have gone because of `dead_letters.keep` or `dead_letters.max`.
+    var deadLettersExpired: Int64 = 0
   }
 
   struct Uplink: Codable, Sendable {

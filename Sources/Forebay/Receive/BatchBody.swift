@@ -16,28 +16,35 @@ struct ReceiverRefusal: Error, Sendable, Hashable {
   var isFinal: Bool { [400, 413, 415, 422].contains(status) }
 }
 
-/// The uncompressed body of a batch that was found to be what its label says.
+/// The lines of a batch that was found to be what its label says.
 struct BatchBody: Sendable, Hashable {
   let bytes: [UInt8]
   /// Where each line begins, and the end: line i is `bytes[starts[i]..<starts[i + 1]]`.
   let starts: [Int]
 
-  /// Decompresses a body, never to more than its label announces, and checks length, lines and digest.
+  /// Decompresses and decodes a body, never to more than its label announces, and checks length, lines and digest.
   init(_ wire: [UInt8], label: BatchLabel) throws(ReceiverRefusal) {
     let bytes: [UInt8]
     do {
-      switch label.compression {
-      case .none: bytes = wire
-      case .gzip: bytes = try Gzip.decompress(wire, maximumOutput: label.length)
-      case .zstd: bytes = try Zstd.decompress(wire, maximumOutput: label.length)
-      }
+      let bound = label.encoding == .columns ? Columns.maximumLength(ofLines: label.length) : label.length
+      let plain =
+        switch label.compression {
+        case .none: wire
+        case .gzip: try Gzip.decompress(wire, maximumOutput: bound)
+        case .zstd: try Zstd.decompress(wire, maximumOutput: bound)
+        }
+      bytes =
+        switch label.encoding {
+        case .ndjson: plain
+        case .columns: try Columns.decode(plain, maximumOutput: label.length).lines
+        }
     } catch {
       throw ReceiverRefusal(status: 400, error: "body-damaged", reason: "\(error)")
     }
     guard bytes.count == label.length else {
       throw ReceiverRefusal(
         status: 400, error: "length-mismatch",
-        reason: "the body has \(bytes.count) bytes, Forebay-Length says \(label.length)")
+        reason: "the lines have \(bytes.count) bytes, Forebay-Length says \(label.length)")
     }
     let starts = BatchBody.lineStarts(bytes, expected: label.count)
     guard starts.last == bytes.count else {

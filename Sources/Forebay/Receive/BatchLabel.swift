@@ -16,8 +16,9 @@ struct BatchLabel: Sendable, Hashable {
   var previous: Digest
   /// Readings in the body, at least 1.
   var count: Int
-  /// Uncompressed bytes of the body, at least 1.
+  /// Bytes of the lines, at least 1.
   var length: Int
+  var encoding: BatchEncoding
   var compression: BatchCompression
   /// The version of the pipeline; empty when the sender did not say.
   var version: String
@@ -102,8 +103,13 @@ extension BatchLabel {
     previous = try digest("Forebay-Previous", required("Forebay-Previous"))
     count = try number("Forebay-Count", required("Forebay-Count"))
     length = try number("Forebay-Length", required("Forebay-Length"))
-    let encoding = field("Content-Encoding") ?? BatchCompression.none.rawValue
-    guard let compression = BatchCompression(rawValue: encoding.lowercased()) else {
+    // A record of a store names what is not lines only.
+    guard let encoding = BatchEncoding(mediaType: field("Content-Type") ?? BatchEncoding.ndjson.mediaType) else {
+      throw BatchLabelError(field: "Content-Type", reason: "is neither of lines nor of columns")
+    }
+    self.encoding = encoding
+    let coding = field("Content-Encoding") ?? BatchCompression.none.rawValue
+    guard let compression = BatchCompression(rawValue: coding.lowercased()) else {
       throw BatchLabelError(field: "Content-Encoding", reason: "is neither gzip, zstd nor identity")
     }
     self.compression = compression
@@ -168,6 +174,7 @@ extension BatchLabel {
   /// The header fields that say all of this, in the order in which a sender writes them.
   var fields: [(name: String, value: String)] {
     var out: [(name: String, value: String)] = [("Idempotency-Key", "\"\(identity)\"")]
+    if encoding != .ndjson { out.append(("Content-Type", encoding.mediaType)) }
     if compression != .none { out.append(("Content-Encoding", compression.rawValue)) }
     out.append(("Forebay-Digest", digest.hex))
     out.append(("Forebay-Previous", previous.hex))

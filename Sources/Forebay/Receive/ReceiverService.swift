@@ -150,18 +150,22 @@ final class ReceiverService: Sendable {
     }
     let encoding = request.fields["content-encoding"] ?? BatchCompression.none.rawValue
     let knowsEncoding = BatchCompression(rawValue: encoding.lowercased()) != nil
+    let type = request.fields["content-type"] ?? ""
+    let knowsType = BatchEncoding(mediaType: type) != nil
     let parsed: BatchLabel
     do {
       parsed = try BatchLabel { name in
-        name == "Content-Encoding" && !knowsEncoding ? nil : request.fields[name.lowercased()]
+        if name == "Content-Encoding", !knowsEncoding { return nil }
+        if name == "Content-Type", !knowsType { return nil }
+        return request.fields[name.lowercased()]
       }
     } catch {
       return failure(400, "malformed", "\(error)")
     }
     label = parsed
-    let type = request.fields["content-type"] ?? ""
-    guard type.prefix(while: { $0 != ";" && $0 != " " }).lowercased() == "application/x-ndjson" else {
-      return failure(415, "content-type", "expected application/x-ndjson, not '\(type.prefix(80))'")
+    guard knowsType else {
+      let known = BatchEncoding.allCases.map(\.mediaType).joined(separator: " or ")
+      return failure(415, "content-type", "expected \(known), not '\(type.prefix(80))'")
     }
     guard knowsEncoding else {
       return failure(

@@ -15,7 +15,7 @@ package struct JSONSchema: Sendable {
     }
   }
 
-  private let program: SchemaProgram
+  let program: SchemaProgram
   private let limits: SchemaLimits
 
   /// Compiles a schema.

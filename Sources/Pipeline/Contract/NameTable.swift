@@ -94,6 +94,12 @@ struct NameTable: Sendable {
     return bytes[start..<start + name.count].elementsEqual(name)
   }
 
+  /// The indices of a table's entries, in the order in which they were added.
+  func entries(of table: Table) -> [Int] {
+    guard !table.isEmpty else { return [] }
+    return slots[Int(table.slot)...Int(table.slot + table.mask)].filter { $0 >= 0 }.map { Int($0) }.sorted()
+  }
+
   func name(_ index: Int) -> String {
     let entry = entries[index]
     return String(decoding: bytes[Int(entry.start)..<Int(entry.start) + entry.key.length], as: UTF8.self)

@@ -1,3 +1,5 @@
+internal import Telemetry
+
 /// JSON that stages write: members one after another into a buffer, without whitespace.
 extension [UInt8] {
   /// The value as a JSON number: the shortest text that reads back as the same; null where there is none, for
@@ -75,6 +77,6 @@ extension JSONTape {
   func isName(of value: Value, _ name: [UInt8], in bytes: UnsafeRawBufferPointer) -> Bool {
     let raw = UnsafeRawBufferPointer(rebasing: bytes[value.name])
     if value.nameHasEscapes { return JSONText.unescape(raw) == name }
-    return raw.count == name.count && name.elementsEqual(raw)
+    return raw.count == name.count && name.withUnsafeBytes { haveSameBytes($0, raw) }
   }
 }

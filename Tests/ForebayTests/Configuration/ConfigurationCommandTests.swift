@@ -1,4 +1,6 @@
 import ArgumentParser
+import Pipeline
+import Telemetry
 import Testing
 
 @testable import forebay
@@ -26,6 +28,16 @@ struct ConfigurationCommandTests {
         uplink    central: https://ingest.example/v1
         status    /spool/forebay.sock
         """)
+  }
+
+  @Test("The summary says which pipeline sends columns")
+  func columns() throws {
+    let batch = "batch: { encoding: columns, compression: zstd }"
+    let outcome = outcome(Sample.replacing("key: device", "key: device\n    " + batch))
+    let configuration = try #require(outcome.configuration, "\(outcome.report)")
+    #expect(configuration.pipelines[0].batch.encoding == .columns)
+    #expect(configuration.summary.contains("climate -> central as columns\n"))
+    #expect(configuration.summaryJSON.contains(#""to":"central","encoding":"columns"}"#))
   }
 
   @Test("A warning is an error only when --strict is given")

@@ -12,11 +12,14 @@ struct ConfigurationDocumentsTests {
       let text =
         path.hasSuffix(".pem")
         ? "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n"
-        : path.hasSuffix(".csv") ? "device,site,floor\nt-1,North,3\n" : "secret-that-is-long-enough"
+        : path.hasSuffix(".csv")
+          ? "device,site,floor\nt-1,North,3\n"
+          : path.hasSuffix("climate@1.2.0.json")
+            ? #"{"name":"climate","version":"1.2.0","schema":{}}"# : "secret-that-is-long-enough"
       return .success(.init(bytes: Array(text.utf8), isWorldReadable: false))
     },
-    names: { _ in .success([]) }, kind: { $0.hasSuffix(".sock") ? .socket : .directory }, obstacle: { _ in nil },
-    resolved: { $0 },
+    names: { _ in .success(["climate@1.2.0.json"]) }, kind: { $0.hasSuffix(".sock") ? .socket : .directory },
+    obstacle: { _ in nil }, resolved: { $0 },
     volume: { _ in nil },
     credentialsDirectory: "/run/credentials/forebay.service")
 
@@ -47,8 +50,10 @@ struct ConfigurationDocumentsTests {
     var full = ""
     for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
       let bare = line.drop { $0 == " " }
-      let isKey = ["# max", "# min_free", "# keep", "# linger", "# retained", "# batch", "# log:", "# shutdown"]
-        .contains { bare.hasPrefix($0) }
+      let isKey = [
+        "# max", "# min_free", "# keep", "# linger", "# retained", "# batch", "# dead_letters:", "# log:", "# shutdown",
+      ]
+      .contains { bare.hasPrefix($0) }
       full += isKey ? line.replacing("# ", with: "", maxReplacements: 1) : line
       full += "\n"
     }
@@ -58,6 +63,7 @@ struct ConfigurationDocumentsTests {
     #expect(spelled.group == plain.group)
     #expect(spelled.spool == plain.spool)
     #expect(spelled.pipelines == plain.pipelines)
+    #expect(spelled.deadLetters == plain.deadLetters)
     #expect(spelled.uplinks == plain.uplinks)
     #expect(spelled.logLevel == plain.logLevel)
     #expect(spelled.shutdown == plain.shutdown)
@@ -146,7 +152,10 @@ struct ConfigurationDocumentsTests {
           token_keys: { "?": 1 }
           window: { "?": 1, late_readings: { "?": 1 } }
           batch: { "?": 1 }
+          dead_letters: { "?": 1 }
+          drift: { "?": 1 }
       uplinks: { a: { "?": 1, http: { "?": 1 }, file: { "?": 1 }, retry: { "?": 1 }, breaker: { "?": 1 } } }
+      dead_letters: { "?": 1 }
       status: { "?": 1 }
       log: { "?": 1 }
       shutdown: { "?": 1 }
@@ -159,7 +168,7 @@ struct ConfigurationDocumentsTests {
         guard let hint = diagnostic.hint, hint.hasPrefix("there are: ") else { return nil }
         return String(hint.dropFirst("there are: ".count))
       }
-      #expect(lists.count == 26)
+      #expect(lists.count == 29)
       for key in lists.flatMap({ $0.split(separator: ", ") }) {
         let isDocumented =
           page.contains("`\(key)`") || page.contains(".\(key)`") || page.contains("## \(key)")

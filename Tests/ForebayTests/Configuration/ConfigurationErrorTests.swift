@@ -99,8 +99,8 @@ struct ConfigurationErrorTests {
         "    to: central", "    to: central\n    batch: { MaxBytes: 1 MiB }",
         "13:14 error pipelines.climate.batch.MaxBytes", "did you mean 'max_bytes'?"),
       Case(
-        "    key: device", "    key: device\n    contract: climate@1",
-        "12:5 error pipelines.climate.contract", "this version has no such key here", "when_full"),
+        "    key: device", "    key: device\n    firmware: 7",
+        "12:5 error pipelines.climate.firmware", "this version has no such key here", "when_full"),
       Case(
         "    key: device", "    key: device\n    forecast: { every: 10 s }",
         "12:5 error pipelines.climate.forecast", "this version has no such key here"),

@@ -9,6 +9,7 @@ struct FixtureBatch {
   var lines: [String]
   var previous: Digest
   var parent: Batch.Parent?
+  var encoding = BatchEncoding.ndjson
 
   var body: [UInt8] { Array(lines.map { $0 + "\n" }.joined().utf8) }
   var digest: Digest {
@@ -18,16 +19,17 @@ struct FixtureBatch {
   func label(_ compression: BatchCompression = .none) -> BatchLabel {
     BatchLabel(
       identity: identity, digest: digest, previous: previous, count: lines.count,
-      length: body.count, compression: compression, version: "v1",
+      length: body.count, encoding: encoding, compression: compression, version: "v1",
       source: .init(log: LogID(rawValue: "00000000000000aa"), first: Offset(0), last: Offset(9)),
       parent: parent, possibleDuplicate: false)
   }
 
   func wire(_ compression: BatchCompression = .none) throws -> [UInt8] {
-    switch compression {
-    case .none: body
-    case .gzip: try Gzip.compress(body)
-    case .zstd: try Zstd.compress(body)
+    let text = encoding == .columns ? Columns.encode(body) ?? [] : body
+    return switch compression {
+    case .none: text
+    case .gzip: try Gzip.compress(text)
+    case .zstd: try Zstd.compress(text)
     }
   }
 
@@ -39,7 +41,8 @@ struct FixtureBatch {
     return FixtureBatch(
       identity: identity, lines: Array(lines[part.lines(of: lines.count)]), previous: digest,
       parent: Batch.Parent(
-        digest: digest, previous: previous, count: lines.count, length: body.count))
+        digest: digest, previous: previous, count: lines.count, length: body.count),
+      encoding: encoding)
   }
 
   func record(lines: [Range<Int>]? = nil, compression: BatchCompression = .none) throws -> BatchRecord {
@@ -57,14 +60,16 @@ struct FixtureBatch {
   struct NoSuchPart: Error {}
 
   /// A chain of batches with so many lines each.
-  static func chain(_ counts: [Int], pipeline: String = "climate") throws -> [FixtureBatch] {
+  static func chain(
+    _ counts: [Int], pipeline: String = "climate", encoding: BatchEncoding = .ndjson
+  ) throws -> [FixtureBatch] {
     var previous = Digest.zero
     var out: [FixtureBatch] = []
     for (i, count) in counts.enumerated() {
       let identity = BatchIdentity(
         gateway: "gw-1", pipeline: pipeline, epoch: Epoch(random: 7), sequence: Int64(i + 1))
       let lines = (0..<count).map { "{\"batch\":\(i + 1),\"line\":\($0)}" }
-      let batch = FixtureBatch(identity: identity, lines: lines, previous: previous)
+      let batch = FixtureBatch(identity: identity, lines: lines, previous: previous, encoding: encoding)
       out.append(batch)
       previous = batch.digest
     }

@@ -73,7 +73,7 @@ enum RawHTTP {
   ) -> [UInt8] {
     var all = Dictionary(uniqueKeysWithValues: batch.label(compression).fields.map { ($0.name, $0.value) })
     all["Host"] = "127.0.0.1"
-    all["Content-Type"] = "application/x-ndjson"
+    all["Content-Type"] = batch.encoding.mediaType
     all["Content-Digest"] = "sha-256=:\(Base64.encode(Digest(of: body).bytes)):"
     all["Content-Length"] = String(body.count)
     all["Connection"] = "close"

@@ -1,3 +1,4 @@
+import Compression
 import Glibc
 import Synchronization
 import Telemetry
@@ -12,11 +13,11 @@ import Testing
   }
 
   @Test(
-    "a batch is taken once, in every compression, and a receiver that starts again remembers it",
-    arguments: BatchCompression.allCases)
-  func once(compression: BatchCompression) async throws {
+    "a batch is taken once, in every encoding and compression, and a receiver that starts again remembers it",
+    arguments: BatchEncoding.allCases, BatchCompression.allCases)
+  func once(encoding: BatchEncoding, compression: BatchCompression) async throws {
     let directory = try TemporaryDirectory("receiver")
-    let chain = try FixtureBatch.chain([3, 2])
+    let chain = try FixtureBatch.chain([3, 2], encoding: encoding)
     for round in 0..<2 {
       let receiver = try await RunningReceiver(directory)
       #expect(receiver.writer.opening.records == (round == 0 ? 0 : 2))
@@ -111,6 +112,47 @@ import Testing
     // A refusal is not final: what is right is taken.
     #expect(try receiver.send(batch).status == 200)
     try await receiver.stop()
+    #expect(try StoreReading(layout: receiver.layout).verify().isComplete)
+  }
+
+  /// Uncompressed bodies, and the error that they are answered with.
+  private static let wrongBodies: [(text: String, error: String)] = [
+    ("{\"rows\":3,\"tables\":[[1,2]]}\n", "body-damaged"),
+    ("{\"rows\":3,\"tables\":[{\"batch\":[1,1,1],\"line\":[0,1,2]}]}", "body-damaged"),
+    ("{\"rows\":3,\"tables\":[{\"batch\":[1,1,1],\"lin\":[0,1,2]}]}\n", "length-mismatch"),
+    ("{\"rows\":3,\"tables\":[{\"batch\":[1,1,1],\"lines\":[0,1,2]}]}\n", "body-damaged"),
+    ("{\"rows\":3,\"tables\":[{\"batch\":[1,1,1],\"line\":[0,1,3]}]}\n", "digest-mismatch"),
+    ("{\"rows\":2,\"tables\":[[1234567890123456789012345678901,123456789012345678901234567890]]}\n", "count-mismatch"),
+    (String(repeating: "[", count: 1_151), "body-damaged"),
+  ]
+
+  @Test("columns that do not give the lines they say are refused, and recorded", arguments: wrongBodies)
+  func wrongColumns(_ text: String, _ error: String) async throws {
+    let receiver = try await RunningReceiver(TemporaryDirectory("receiver"))
+    let batch = try FixtureBatch.chain([3], encoding: .columns)[0]
+    #expect(batch.body.count == 63)
+    let request = RawHTTP.request(batch, .gzip, body: try Gzip.compress(Array(text.utf8)))
+    let answer = try RawHTTP.send(port: receiver.server.port, request: request)
+    #expect(answer.status == (error == "digest-mismatch" ? 422 : 400))
+    #expect(answer.body.hasPrefix(#"{"error":"\#(error)","#), "\(answer.body)")
+    #expect(try StoreReading(layout: receiver.layout).verify().chains.first?.refused == 3)
+    #expect(try receiver.send(batch).status == 200)
+    try await receiver.stop()
+    #expect(try receiver.exported() == batch.lines)
+  }
+
+  @Test("parts and wholes of a batch may come as lines or as columns: each line is taken once")
+  func mixedEncodings() async throws {
+    let receiver = try await RunningReceiver(TemporaryDirectory("receiver"))
+    let lines = try FixtureBatch.chain([5])[0]
+    let columns = try FixtureBatch.chain([5], encoding: .columns)[0]
+    #expect(lines.digest == columns.digest)
+    for batch in [try columns.part(2, of: 4), try lines.part(2, of: 2), columns, lines, try columns.part(1, of: 2)] {
+      #expect(try receiver.send(batch).body == receipt(batch))
+    }
+    #expect(receiver.service.totals.readings == 5)
+    try await receiver.stop()
+    #expect(try receiver.exported() == lines.lines)
     #expect(try StoreReading(layout: receiver.layout).verify().isComplete)
   }
 
