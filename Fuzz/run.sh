@@ -147,8 +147,11 @@ for part in Ingest/Source Spool/Spool Delivery/Uplink; do
 done
 configuration=(Sources/Forebay/Receive/CompactJSON.swift)
 for file in Sources/Forebay/Configuration/*.swift; do
-  # All but the file that needs swift-log.
-  [[ $file == */ConfigurationLogging.swift ]] || configuration+=("$file")
+  # All but the file that needs swift-log, and what keeps configurations in the spool.
+  case ${file##*/} in
+    ConfigurationLogging.swift | LastGoodConfiguration.swift | AttachmentStore.swift | ConfiguredPlaces.swift) ;;
+    *) configuration+=("$file") ;;
+  esac
 done
 
 # The cases. One line each; every decoder of bytes from outside has one.

@@ -48,8 +48,7 @@ extension StateStore {
   /// Deletes a portion of a pipeline's dead letters that its bounds no longer hold, oldest first, and books it.
   ///
   /// Those on their way through the pipeline are left, and do not count against the bytes as long as they are
-  /// no more than those that may be kept. Where the pipeline is gone they are on no way. By age letters go only
-  /// while the clock is synchronised.
+  /// no more than those that may be kept. By age letters go only while the clock is synchronised.
   /// - Returns: what went; nil: nothing had to.
   package func expireDeadLetters(
     of pipeline: String, _ bounds: DeadLetterBounds, now: Moment
@@ -70,16 +69,16 @@ private struct ExpiryPlan {
   /// Nil while the clock is not worth it.
   let wall: Int64?
 
-  /// Which of them may go, and how many bytes are to go.
-  private func look(in connection: Connection) throws(SpoolError) -> (eligible: String, excess: Int64) {
+  /// Which of them may go: those that are on no way through the pipeline.
+  private static let eligible = "pipeline = ? AND requested = 0"
+
+  /// Bytes that are to go.
+  private func excess(in connection: Connection) throws(SpoolError) -> Int64 {
     func sum(_ column: String) throws(SpoolError) -> Int64 {
       try connection.integer("SELECT \(column) FROM dead_letter_total WHERE pipeline = ?", .text(pipeline)) ?? 0
     }
-    let excess = try sum("bytes") - bounds.maximumBytes
-    guard try connection.integer("SELECT active FROM pipeline WHERE name = ?", .text(pipeline)) == 1 else {
-      return ("pipeline = ?", excess)
-    }
-    return ("pipeline = ? AND requested = 0", excess - min(try sum("requested"), bounds.maximumBytes))
+    let onTheirWay = min(try sum("requested"), bounds.maximumBytes)
+    return try sum("bytes") - onTheirWay - bounds.maximumBytes
   }
 
   private func isOld(_ since: Int64?) -> Bool {
@@ -88,22 +87,21 @@ private struct ExpiryPlan {
   }
 
   func isDue(in connection: Connection) throws(SpoolError) -> Bool {
-    let (eligible, excess) = try look(in: connection)
-    if excess > 0 { return true }
+    if try excess(in: connection) > 0 { return true }
     return isOld(
       try connection.integer(
-        "SELECT since FROM dead_letter WHERE \(eligible) ORDER BY id LIMIT 1", .text(pipeline)))
+        "SELECT since FROM dead_letter WHERE \(ExpiryPlan.eligible) ORDER BY id LIMIT 1", .text(pipeline)))
   }
 
   func run(in connection: Connection, wall now: Int64) throws(SpoolError) -> ExpiredDeadLetters {
     var expired = ExpiredDeadLetters()
     var counts: [[String]: Int64] = [:]
-    var (eligible, excess) = try look(in: connection)
+    var excess = try excess(in: connection)
     var bytes: Int64 = 0
     var last: Int64?
     do {
       let row = try connection.statement(
-        "SELECT id, since, size, stage, rule FROM dead_letter WHERE \(eligible) ORDER BY id LIMIT ?")
+        "SELECT id, since, size, stage, rule FROM dead_letter WHERE \(ExpiryPlan.eligible) ORDER BY id LIMIT ?")
       defer { row.reset() }
       try row.bind([.text(pipeline), .integer(StateStore.expiredAtOnce.letters)])
       while try row.step() {
@@ -123,7 +121,8 @@ private struct ExpiryPlan {
     }
     guard let last else { return expired }
     if expired.count >= StateStore.expiredAtOnce.letters { expired.isMore = true }
-    try connection.run("DELETE FROM dead_letter WHERE \(eligible) AND id <= ?", .text(pipeline), .integer(last))
+    try connection.run(
+      "DELETE FROM dead_letter WHERE \(ExpiryPlan.eligible) AND id <= ?", .text(pipeline), .integer(last))
     try connection.run(
       "UPDATE pipeline SET expired = expired + ? WHERE name = ?", .integer(expired.count), .text(pipeline))
     for (name, count) in counts {

@@ -140,11 +140,10 @@ extension StateStore {
   }
 
   /// Deletes dead letters for good and books them as discarded, some at a time. Those on their way through the
-  /// pipeline are left: they are about to become readings. Where the pipeline is gone they are on no way.
+  /// pipeline are left: they are about to become readings.
   /// - Returns: how many.
   package func discardDeadLetters(_ filter: DeadLetterFilter) throws(SpoolError) -> Int64 {
-    let eligible = "(requested = 0 OR pipeline IN (SELECT p.name FROM pipeline p WHERE p.active = 0))"
-    let chosen = try choose(filter, where: eligible) { row in (row.id, row.pipeline) }
+    let chosen = try choose(filter) { row in (row.id, row.pipeline) }
     var total: Int64 = 0
     var rest = chosen[...]
     while !rest.isEmpty {
@@ -153,7 +152,7 @@ extension StateStore {
       total += try write { connection throws(SpoolError) in
         var counts: [String: Int64] = [:]
         for (id, pipeline) in some {
-          try connection.run("DELETE FROM dead_letter WHERE id = ? AND \(eligible)", .integer(id))
+          try connection.run("DELETE FROM dead_letter WHERE id = ? AND requested = 0", .integer(id))
           counts[pipeline, default: 0] += Int64(connection.changes)
         }
         for (pipeline, count) in counts {
@@ -176,16 +175,16 @@ extension StateStore {
     var isWithheld: Bool
   }
 
-  /// The letters that are meant, oldest first.
+  /// The letters that are meant and not on their way through the pipeline already, oldest first.
   func choose<R>(
-    _ filter: DeadLetterFilter, where eligible: String, _ body: (Outline) throws(SpoolError) -> R
+    _ filter: DeadLetterFilter, _ body: (Outline) throws(SpoolError) -> R
   ) throws(SpoolError) -> [R] {
     let clause = filter.clause
     return try read { connection throws(SpoolError) in
       let row = try connection.statement(
         """
         SELECT id, pipeline, log, offset, length(payload), withheld, topic FROM dead_letter
-        WHERE \(clause.sql) AND \(eligible) ORDER BY id
+        WHERE \(clause.sql) AND requested = 0 ORDER BY id
         """)
       defer { row.reset() }
       try row.bind(clause.values)

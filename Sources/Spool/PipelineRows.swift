@@ -234,6 +234,9 @@ extension StateStore {
       row.active = false
       row.counters.damaged += unread
       try row.save(in: connection)
+      // Nobody runs its dead letters any more, and whoever takes up the name did not ask for it.
+      try connection.run(
+        "UPDATE dead_letter SET requested = 0 WHERE pipeline = ? AND requested > 0", .text(pipeline))
       // Whoever takes up the name again begins with no memory of what another one met.
       for stage in StageState.Stage.allCases { try StageRows.forget(stage, of: pipeline, in: connection) }
       if unread > 0 {

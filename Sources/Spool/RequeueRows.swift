@@ -38,7 +38,7 @@ extension StateStore {
     let active = Set(try activePipelines().map(\.name))
     var outcome = RequeueOutcome()
     var isFull = false
-    let chosen: [(id: Int64, bytes: Int64)?] = try choose(filter, where: "requested = 0") { row throws(SpoolError) in
+    let chosen: [(id: Int64, bytes: Int64)?] = try choose(filter) { row throws(SpoolError) in
       guard active.contains(row.pipeline) else {
         outcome.orphans[row.pipeline, default: 0] += 1
         return nil
@@ -74,7 +74,10 @@ extension StateStore {
         outcome.request = request
         for (id, bytes) in some {
           try connection.run(
-            "UPDATE dead_letter SET requested = ? WHERE id = ? AND requested = 0", .integer(request), .integer(id))
+            """
+            UPDATE dead_letter SET requested = ? WHERE id = ? AND requested = 0
+              AND pipeline IN (SELECT name FROM pipeline WHERE active = 1)
+            """, .integer(request), .integer(id))
           guard connection.changes > 0 else { continue }
           outcome.letters += 1
           outcome.bytes += bytes

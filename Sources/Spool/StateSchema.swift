@@ -35,7 +35,8 @@
 //   outbox       sealed batches, oldest first by (position, line): the parts of a split batch keep
 //                their parent's position. A row goes when its batch is confirmed or set aside.
 //   dead_letter  what was refused, with its bytes:
-//                  requested         the number of the request to run it through the pipeline again; 0: none
+//                  requested         the number of the request to run it through the pipeline again; 0: none,
+//                                    which it is in every letter of a pipeline that is not active
 //                  reading           which of its message's readings it was; NULL: the message as a whole
 //                  withheld          1: its bytes are not kept, but looked for in the log
 //                  since             wall nanoseconds at which it was set aside, from which its age counts;

@@ -217,6 +217,7 @@ struct DeadLetterTests {
     #expect(try spool.state.expireDeadLetters(of: "climate", Self.bounds(), now: later) == nil)
     _ = try spool.register(folder, [])
     try spool.state.retire("climate", unread: 0, wall: 1)
+    #expect(try totals() == [4 * size, 0])
     #expect(try spool.state.expireDeadLetters(of: "climate", Self.bounds(), now: later)?.count == 4)
     #expect(try ids().isEmpty && totals() == [0, 0])
     #expect(try spool.audit().balances)

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import FoundationEssentials
+internal import Pipeline
 internal import Spool
 internal import Telemetry
 
@@ -85,7 +86,7 @@ extension DeadLettersCommand {
               counts.map {
                 Count(
                   pipeline: $0.pipeline, stage: $0.stage, rule: $0.rule, count: $0.count, bytes: $0.bytes,
-                  first: $0.first.map(Output.time), last: $0.last.map(Output.time), expired: $0.expired)
+                  first: $0.first.map(RFC3339.text), last: $0.last.map(RFC3339.text), expired: $0.expired)
               }))
         }
         print(
@@ -164,10 +165,16 @@ extension DeadLettersCommand {
         }
         return
       }
+      print(Show.text(stored, absence: rejection.isWithheld ? absence(of: rejection) : nil))
+    }
+
+    /// A letter for people.
+    /// - Parameter absence: why the log cannot give the message of a letter without bytes; nil: it can.
+    static func text(_ stored: StoredDeadLetter, absence: String?) -> String {
+      let rejection = stored.letter.rejection
       let received = Output.time(rejection.received.wall)
-      let part = rejection.reading.map { ", reading \($0) of its message" } ?? ""
-      print(
-        """
+      let part = rejection.reading.map { ", reading \($0) of its message, counted from 0" } ?? ""
+      let head = """
         dead letter \(stored.letter.id)
           pipeline  \(stored.pipeline)
           stage     \(rejection.stage.rawValue), rule \(rejection.rule)
@@ -176,15 +183,15 @@ extension DeadLettersCommand {
           received  \(received), offset \(rejection.offset) of log \(rejection.log)\(part)
           kept      \(stored.since.map { "since \(Output.time($0))" } ?? "since before the clock was synchronised")
           attempts  \(stored.attempts)\(stored.requested ? ", waits to be run again" : "")
-        """)
+        """
       guard rejection.isWithheld else {
-        print("  payload   \(Output.count(Int64(rejection.payload.count), "byte"))")
-        return print(Dump.text(rejection.payload))
+        return head + "\n  payload   " + Output.count(Int64(rejection.payload.count), "byte") + "\n"
+          + Dump.text(rejection.payload)
       }
       let place =
-        absence(of: rejection).map { "and it cannot be run again: \($0)" }
+        absence.map { "it cannot be run again: \($0)" }
         ?? "the message is in the log at offset \(rejection.offset) until spool.keep or spool.keep_bytes lets it go"
-      print("  payload   withheld: the pipeline masks fields; \(place)")
+      return head + "\n  payload   withheld: the pipeline masks fields; " + place
     }
   }
 }
