@@ -111,7 +111,7 @@ let package = Package(
       name: "SpoolTests", dependencies: ["Spool", "Telemetry", "Compression", "CSQLite", "TestSupport"],
       swiftSettings: settings),
     .testTarget(
-      name: "PipelineTests", dependencies: ["Pipeline", "Telemetry", "Compression", "TestSupport"],
+      name: "PipelineTests", dependencies: ["Pipeline", "Telemetry", "Compression", "CSQLite", "TestSupport"],
       swiftSettings: settings),
     .testTarget(
       name: "DeliveryTests", dependencies: ["Delivery", "Telemetry", "Compression", "TestSupport"],

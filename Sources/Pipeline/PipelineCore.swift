@@ -246,8 +246,10 @@ package struct PipelineCore: Sendable {
   // MARK: Batches
 
   /// Time has come to `now`: windows may close without a reading, and the open batch if it has reached its age.
-  package mutating func tick(_ now: Moment) {
-    if stages.window?.followsTheClock == true {
+  /// - Parameter isCaughtUp: that everything has been read that had come by `now`: only then is a time without
+  ///   readings one in which there were none.
+  package mutating func tick(_ now: Moment, isCaughtUp: Bool = true) {
+    if isCaughtUp, stages.window?.followsTheClock == true {
       let begins = beginPending()
       var outcome = Tally()
       let count = stages.tick(now, into: &lines, outcome: &outcome)

@@ -158,6 +158,7 @@ extension PipelineSettings {
     } catch {
       throw PipelineSettingsError(error.place.description, error.reason, hint: "SQL over the fields of a reading")
     }
+    try validateStages()
     guard Batching.bytes.contains(batch.maximumBytes) else {
       throw PipelineSettingsError(
         "batch.max_bytes", "\(batch.maximumBytes) bytes are not between 1 KiB and 64 MiB",

@@ -36,9 +36,7 @@ struct WindowStage: Sendable {
       return name + [UInt8(ascii: ":")]
     }
     inputs = try WindowInputs(settings.emit, captures: pipeline.captureNames)
-    var windowSettings = try WindowSettings(
-      span: settings.span, aggregates: inputs.aggregates, inputs: inputs.count, correctFor: settings.correctFor,
-      maximumWindows: settings.maximumWindows, overflow: settings.overflow)
+    var windowSettings = try settings.windows(inputs)
     windowSettings.rules = windowRules(pipeline)
     do throws(StateDamage) {
       watermark = try Watermark(restoring: stored.rows(of: .watermark), settings: settings.watermark)

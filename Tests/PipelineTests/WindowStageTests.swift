@@ -79,6 +79,10 @@ struct WindowStageTests {
     core.tick(moment(4_000))
     core.close(moment(4_000))
     #expect(try core.takeSeal()?.emitted == 0)
+    // What has not been read yet is no silence.
+    core.tick(moment(20_000), isCaughtUp: false)
+    core.close(moment(20_000))
+    #expect(try core.takeSeal() == nil)
     core.tick(moment(20_000))
     core.close(moment(20_000))
     let seal = try #require(try core.takeSeal())

@@ -3,6 +3,7 @@ internal import CLinux
 internal import Glibc
 internal import Logging
 internal import Spool
+internal import Synchronization
 
 struct RunCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -95,6 +96,8 @@ struct Supervision: Sendable {
   /// Among the signals, of which none has this number: a database has to be rebuilt, which takes opening
   /// the spool anew.
   static let rebuild: Int32 = 0
+  /// As above: the file of a reference table has changed.
+  static let tables: Int32 = -1
   /// Nanoseconds to stop in before that.
   private static let rebuildGrace: Int64 = 3_000_000_000
 
@@ -105,9 +108,17 @@ struct Supervision: Sendable {
       "running",
       metadata: ["version": "\(Version.current)", "gateway": "\(boot.configuration.gateway.id)"])
     let watchdog = Task { await watch() }
+    let tableWatch = Task { await watchTables(signals) }
     for await signal in signals {
       guard signal != SIGHUP else {
         await reload()
+        continue
+      }
+      if signal == Supervision.tables {
+        if let next = await daemon.reloadTables() {
+          keep(next)
+          logger.notice("reference tables reloaded")
+        }
         continue
       }
       if signal == Supervision.rebuild {
@@ -119,6 +130,7 @@ struct Supervision: Sendable {
       logger.notice("stopping")
       await daemon.stop()
       watchdog.cancel()
+      tableWatch.cancel()
       logger.notice("stopped")
       return
     }
@@ -151,6 +163,16 @@ struct Supervision: Sendable {
       try daemon.pruneAttachments()
     } catch {
       logger.error("the configuration could not be kept", metadata: ["error": "\(error)"])
+    }
+  }
+
+  private func watchTables(_ signals: SignalStream) async {
+    var watch = TableWatch()
+    while !Task.isCancelled {
+      try? await Task.sleep(nanoseconds: TableWatch.interval)
+      let paths = daemon.configuration.withLock { Set($0.tables.map(\.path)) }
+      // A fault may go without a change to the file: its log is gone, the disk has room again.
+      if watch.look(at: paths) || !daemon.tableFaults.isEmpty { signals.send(Supervision.tables) }
     }
   }
 

@@ -51,6 +51,17 @@ final class AttachmentCollector {
   }
 }
 
+extension Configuration {
+  /// Puts another file in the place of an attachment.
+  mutating func attach(_ bytes: [UInt8], path: String) {
+    let digest = Digest(of: bytes)
+    origin.attachments.removeAll { $0.path == path }
+    origin.attachments.append(Attachment(path: path, digest: digest))
+    origin.attachments.sort { $0.path < $1.path }
+    attached[digest] = bytes
+  }
+}
+
 extension ConfigurationFiles {
   /// Where the bytes lie that a file had when a configuration ran.
   struct Copy: Sendable, Hashable {

@@ -60,6 +60,8 @@ struct Configuration: Sendable {
   var spool: SpoolSettings
   /// In the file's order.
   var pipelines: [PipelineSettings]
+  /// The files of the tables in them.
+  var tables: [TableSource]
   /// Of pipelines that say nothing of their own, and of those that are no longer configured.
   var deadLetters: DeadLetterBounds
   /// In the file's order.

@@ -26,6 +26,14 @@ extension ConfigurationDecoder {
     }
   }
 
+  /// What is accepted can be run: tells what the settings' own check finds and nothing else has.
+  func check(_ pipeline: PipelineSettings, _ value: ConfigurationValue) {
+    guard !diagnostics.hasErrors else { return }
+    do throws(PipelineSettingsError) { try pipeline.validate() } catch {
+      value.error(at: value.keyPlace, "\(error.setting): \(error.reason)", hint: error.hint)
+    }
+  }
+
   /// Compiles the expressions, so that a fault in one is told with its place.
   func check(expressions pipeline: PipelineSettings, where condition: ConfigurationValue?, select: ConfigurationValue?)
   {

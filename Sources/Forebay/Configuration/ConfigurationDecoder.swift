@@ -14,6 +14,7 @@ struct ConfigurationDecoder {
   let files: ConfigurationFiles
   let diagnostics: DiagnosticCollector
   let attachments: AttachmentCollector
+  let tables = TableCollector()
 
   /// Something read, with the value that it was read from, for the checks that come later.
   struct Placed<Settings> {
@@ -62,7 +63,7 @@ struct ConfigurationDecoder {
     return Configuration(
       origin: origin, attached: [:], gateway: gateway,
       sources: withFilters(sources.map(\.settings), of: pipelines.map(\.settings)),
-      group: group, spool: spool, pipelines: pipelines.map(\.settings), deadLetters: bounds,
+      group: group, spool: spool, pipelines: pipelines.map(\.settings), tables: tables.sources, deadLetters: bounds,
       uplinks: uplinks.map(\.settings), status: status, minimumLogLevel: logLevel, shutdown: shutdown,
       warnings: [])
   }
@@ -155,10 +156,6 @@ struct ConfigurationDecoder {
     case block
   }
 
-  private enum TimeWord: String, CaseIterable {
-    case receipt
-  }
-
   private enum CompressionWord: String, CaseIterable {
     case none
     case gzip
@@ -193,30 +190,27 @@ struct ConfigurationDecoder {
     section.set(&pipeline.contract, from: "contract") { $0.contract(in: contracts) }
     section.set(&pipeline.drift, from: "drift") { $0.drift() }
     section.set(&pipeline.dedupe, from: "dedupe", dedupe)
+    section.set(&pipeline.sequence, from: "sequence", sequence)
+    pipeline.enrich = section.optional("enrich").map { enrichment($0, of: pipeline) } ?? []
     let condition = section.optional("where")
     let select = section.optional("select")
     pipeline.condition = condition?.text(expected: "an SQL expression over fields, for example temperature > 20")
     pipeline.select = select?.items().compactMap { $0.text(expected: "a field, or an expression AS a name") } ?? []
     check(expressions: pipeline, where: condition, select: select)
+    let mask = section.optional("mask")
+    pipeline.mask = self.mask(mask, keys: section.optional("token_keys"))
+    check(mask: mask, of: pipeline)
+    pipeline.window = section.optional("window").flatMap {
+      window($0, time: pipeline.time, captures: pipeline.captureNames)
+    }
     section.set(&pipeline.batch, from: "batch", batching)
     pipeline.deadLetters = section.optional("dead_letters").map { bounds($0, from: deadLetters) } ?? deadLetters
     _ = section.optional("when_full")?.choice(WhenFull.self)
     let to = section.required("to")?.reference(to: "an uplink", among: uplinks)
     pipeline.to = to ?? pipeline.to
     section.close()
+    check(pipeline, value)
     return Placed(settings: pipeline, value: value)
-  }
-
-  private func eventTime(_ value: ConfigurationValue) -> PipelineSettings.EventTime? {
-    if case .scalar = value.node.content {
-      return value.choice(TimeWord.self) == nil ? nil : .receipt(hold: 0)
-    }
-    guard let section = value.section() else { return nil }
-    let field = section.required("field")?.fieldPath()
-    let unit = section.required("unit")?.choice(PipelineSettings.TimeUnit.self)
-    section.close()
-    guard let field, let unit else { return nil }
-    return .field(field, unit)
   }
 
   private func dedupe(_ value: ConfigurationValue) -> PipelineSettings.Dedupe? {

@@ -64,7 +64,7 @@ extension ConfigurationValue {
     return names
   }
 
-  private func delimiter() -> UInt8? {
+  func delimiter() -> UInt8? {
     let expected = #"one ASCII character, for example ";" or "\t""#
     guard let text = text(expected: expected) else { return nil }
     if let byte = text.utf8.first, text.utf8.count == 1, CSVTranscoder.Settings.isDelimiter(byte) { return byte }

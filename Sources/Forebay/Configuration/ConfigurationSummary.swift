@@ -22,7 +22,7 @@ extension Configuration {
       let form = pipeline.batch.encoding == .ndjson ? "" : " as \(pipeline.batch.encoding.rawValue)"
       lines.append(
         "pipeline  \(pipeline.name): \(list(pipeline.from.map(\.description)))\(from) -> \(pipeline.to)\(form)")
-      if let contract = pipeline.contract { lines.append("          contract \(contract.description)") }
+      lines.append("          \(list(pipeline.steps))")
     }
     for uplink in uplinks {
       lines.append("uplink    \(uplink.name): \(uplink.address)")
@@ -67,6 +67,7 @@ extension Configuration {
               json.add("from", raw: CompactJSON.array(pipeline.from.map { CompactJSON.quoted($0.description) }))
               let names = pipeline.sources?.sorted() ?? sources.map(\.name)
               json.add("sources", raw: CompactJSON.array(names.map(CompactJSON.quoted)))
+              json.add("steps", raw: CompactJSON.array(pipeline.steps.map(CompactJSON.quoted)))
               if let contract = pipeline.contract { json.add("contract", contract.description) }
               json.add("to", pipeline.to)
               if pipeline.batch.encoding != .ndjson { json.add("encoding", pipeline.batch.encoding.rawValue) }

@@ -22,6 +22,7 @@ final class Daemon: Sendable {
   /// What ran when the spool was opened: some of it cannot change before it is opened again.
   private let booted: Configuration
   private let refused: Mutex<String?>
+  private let brokenTables: Mutex<[String]> = Mutex([])
   private let logger: Logger
 
   /// Opens the spool and builds every stage; nothing runs yet.
@@ -77,6 +78,7 @@ final class Daemon: Sendable {
     intake.reload(sources: next.sources)
     configuration.withLock { $0 = next.withoutAttached }
     refused.withLock { $0 = nil }
+    brokenTables.withLock { $0 = [] }
     for key in next.keysThatNeedARestart(since: booted) {
       logger.warning("this change takes effect at the next start", metadata: ["key": "\(key)"])
     }
@@ -94,6 +96,19 @@ final class Daemon: Sendable {
 
   /// The edited configuration was refused, for this reason; the old one goes on.
   func refuse(_ reason: String) { refused.withLock { $0 = reason } }
+
+  /// Tables whose files have changed and cannot be used, so that the old ones go on; empty when all is well.
+  func report(tableFaults faults: [String]) {
+    let new = brokenTables.withLock { known in
+      defer { known = faults }
+      return faults.filter { !known.contains($0) }
+    }
+    for fault in new {
+      logger.error("a reference table cannot be used; the old one goes on", metadata: ["cause": "\(fault)"])
+    }
+  }
+
+  var tableFaults: [String] { brokenTables.withLock { $0 } }
 
   /// Where the configuration that runs is kept: the spool that is open, whatever the newest one says.
   var spoolDirectory: String { booted.spool.directory }

@@ -75,6 +75,7 @@ extension Daemon {
       alarms.append(StatusReport.Alarm(kind: kind, text: text))
     }
     if let text = configurationAlarm { raise("configuration", text) }
+    for text in tableFaults { raise("table", "\(text); the old one goes on") }
     if let text = spool.space.parked { raise("parked", text) }
     if let text = pipelines.trouble { raise("pipelines", text) }
     for source in sources {

@@ -28,6 +28,8 @@ struct PipelineRunner {
   private(set) var core: PipelineCore
   private(set) var life: Life = .running
   private(set) var lastSeal: Int64
+  /// Since when nothing has kept messages from coming: the start, and the end of parking. Monotonic nanoseconds.
+  private var openSince: Int64
   /// The last letter that was taken up of each request.
   private var requeued: [Int64: Int64] = [:]
 
@@ -40,6 +42,7 @@ struct PipelineRunner {
   ) throws {
     core = try PipelineCore(settings: settings, version: version, state: state, stages: stages)
     lastSeal = now.monotonic
+    openSince = now.monotonic
   }
 
   /// Batches that it has committed since it began.
@@ -54,7 +57,8 @@ struct PipelineRunner {
     if core.sealableBytes < PipelineRunner.sealBytes, core.sealableBatches < PipelineRunner.sealBatches {
       atEnd = try !read(reader, now: now, onUnreadable: onUnreadable)
     }
-    core.tick(now)
+    if spool.space.parked != nil { openSince = now.monotonic }
+    core.tick(now, isCaughtUp: atEnd && isSilent(now))
     let full =
       core.sealableBytes >= PipelineRunner.sealBytes
       || core.sealableBatches >= PipelineRunner.sealBatches
@@ -63,6 +67,13 @@ struct PipelineRunner {
       if try seal(spool, now: now) { return true }
     }
     return !atEnd
+  }
+
+  /// Whether a time without readings says something of the devices. It does not when the gateway was down or parked,
+  /// and what brokers kept meanwhile is only on its way: all of that would come too late for its windows.
+  private func isSilent(_ now: Moment) -> Bool {
+    guard let idleAfter = settings.window?.watermark.idleAfter else { return false }
+    return now.monotonic - openSince >= idleAfter
   }
 
   /// False at the end of what it may read.

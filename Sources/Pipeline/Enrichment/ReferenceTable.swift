@@ -119,6 +119,16 @@ package struct ReferenceTable: Sendable {
     try finish()
   }
 
+  /// From the bytes of a CSV file.
+  package init(csv: [UInt8], settings: Settings) throws(ReferenceError) {
+    let result: Result<ReferenceTable, ReferenceError> = csv.withUnsafeBytes { csv in
+      do throws(ReferenceError) { return .success(try ReferenceTable(csv: csv, settings: settings)) } catch {
+        return .failure(error)
+      }
+    }
+    self = try result.get()
+  }
+
   /// From rows that the caller has read elsewhere, each with a cell for every column of the header.
   package init(
     header: [String], rows: some Sequence<[Cell]>, settings: Settings

@@ -1,4 +1,4 @@
-/// The fields that a rule of privacy is about: a ``FieldPath`` in which `[]` stands for all elements of an
+/// The fields that a rule of privacy is about: a ``FieldPath`` in which `[]` or `[*]` stands for all elements of an
 /// array, as in `rxInfo[].gatewayId`.
 package struct FieldPattern: Sendable, Hashable, CustomStringConvertible {
   enum Step: Sendable, Hashable {
@@ -19,7 +19,7 @@ package struct FieldPattern: Sendable, Hashable, CustomStringConvertible {
     let bytes = Array(text.utf8)
     var steps: [Step] = []
     var start = 0
-    for end in FieldPattern.placesOfAll(bytes) + [bytes.count] {
+    for (end, length) in FieldPattern.placesOfAll(bytes) + [(bytes.count, 0)] {
       var part = start
       if part == end {
         // Nothing stands between two `[]`, or behind the last.
@@ -46,7 +46,7 @@ package struct FieldPattern: Sendable, Hashable, CustomStringConvertible {
         }
       }
       if end < bytes.count { steps.append(.everyElement) }
-      start = end + 2
+      start = end + length
     }
     guard steps.count <= FieldPattern.maximumSteps else {
       throw FieldPath.Malformed(
@@ -56,14 +56,17 @@ package struct FieldPattern: Sendable, Hashable, CustomStringConvertible {
     description = text
   }
 
-  /// Where `[]` stands outside of names in brackets.
-  private static func placesOfAll(_ bytes: [UInt8]) -> [Int] {
-    var places: [Int] = []
+  /// Whether both are about the same fields, however they are written.
+  package func isSame(as other: FieldPattern) -> Bool { steps == other.steps }
+
+  /// Where `[]` and `[*]` stand outside of names in brackets, and how long they are.
+  private static func placesOfAll(_ bytes: [UInt8]) -> [(place: Int, length: Int)] {
+    var places: [(place: Int, length: Int)] = []
     var index = 0
     while index + 1 < bytes.count {
-      if bytes[index] == UInt8(ascii: "["), bytes[index + 1] == UInt8(ascii: "]") {
-        places.append(index)
-        index += 2
+      if let all = ["[]", "[*]"].first(where: { bytes[index...].starts(with: $0.utf8) }) {
+        places.append((index, all.utf8.count))
+        index += all.utf8.count
       } else if bytes[index] == UInt8(ascii: "["), bytes[index + 1] == UInt8(ascii: "\"") {
         index += 2
         while index < bytes.count, bytes[index] != UInt8(ascii: "\"") {

@@ -24,6 +24,7 @@ struct ConfigurationCommandTests {
                   subscribes to sensors/+/climate
         spool     /spool: at most 8 GiB, leaves 1 GiB free
         pipeline  climate: sensors/{device}/climate -> central
+                  decode json, time of receipt
         uplink    central: https://ingest.example/v1
         status    /spool/forebay.sock
         """)
@@ -72,7 +73,7 @@ struct ConfigurationCommandTests {
         """#)
     #expect(
       outcome(Sample.text).json(strict: false) == #"""
-        {"file":"/etc/f.yaml","accepted":true,"diagnostics":[],"configuration":{"gateway":"gw-1","sources":[{"name":"floor","address":"mqtts://broker.example:8883","version":"5","filters":["sensors/+/climate"]}],"spool":{"directory":"/spool","max_bytes":8589934592,"min_free_bytes":1073741824},"pipelines":[{"name":"climate","from":["sensors/{device}/climate"],"sources":["floor"],"to":"central"}],"uplinks":[{"name":"central","address":"https://ingest.example/v1"}],"status_socket":"/spool/forebay.sock"}}
+        {"file":"/etc/f.yaml","accepted":true,"diagnostics":[],"configuration":{"gateway":"gw-1","sources":[{"name":"floor","address":"mqtts://broker.example:8883","version":"5","filters":["sensors/+/climate"]}],"spool":{"directory":"/spool","max_bytes":8589934592,"min_free_bytes":1073741824},"pipelines":[{"name":"climate","from":["sensors/{device}/climate"],"sources":["floor"],"steps":["decode json","time of receipt"],"to":"central"}],"uplinks":[{"name":"central","address":"https://ingest.example/v1"}],"status_socket":"/spool/forebay.sock"}}
         """#)
   }
 

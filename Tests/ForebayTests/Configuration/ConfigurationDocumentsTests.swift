@@ -12,7 +12,10 @@ struct ConfigurationDocumentsTests {
       let text =
         path.hasSuffix(".pem")
         ? "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n"
-        : path.hasSuffix("climate@1.2.0.json") ? #"{"name":"climate","version":"1.2.0","schema":{}}"# : "secret"
+        : path.hasSuffix(".csv")
+          ? "device,site,floor\nt-1,North,3\n"
+          : path.hasSuffix("climate@1.2.0.json")
+            ? #"{"name":"climate","version":"1.2.0","schema":{}}"# : "secret-that-is-long-enough"
       return .success(.init(bytes: Array(text.utf8), isWorldReadable: false))
     },
     names: { _ in .success(["climate@1.2.0.json"]) }, kind: { $0.hasSuffix(".sock") ? .socket : .directory },
@@ -137,7 +140,20 @@ struct ConfigurationDocumentsTests {
       gateway: { "?": 1 }
       sources: { floor: { "?": 1, mqtt: { "?": 1 } } }
       spool: { "?": 1, group: { "?": 1 } }
-      pipelines: { climate: { "?": 1, decode: { "?": 1, format: csv }, time: { "?": 1 }, dedupe: { "?": 1 }, drift: { "?": 1 }, batch: { "?": 1 }, dead_letters: { "?": 1 } } }
+      pipelines:
+        climate:
+          "?": 1
+          decode: { "?": 1, format: csv }
+          time: { "?": 1 }
+          dedupe: { "?": 1 }
+          sequence: { "?": 1 }
+          enrich: { "?": 1, columns: { a: { "?": 1 } } }
+          mask: { a: { "?": 1 } }
+          token_keys: { "?": 1 }
+          window: { "?": 1, late_readings: { "?": 1 } }
+          batch: { "?": 1 }
+          dead_letters: { "?": 1 }
+          drift: { "?": 1 }
       uplinks: { a: { "?": 1, http: { "?": 1 }, file: { "?": 1 }, retry: { "?": 1 }, breaker: { "?": 1 } } }
       dead_letters: { "?": 1 }
       status: { "?": 1 }
@@ -152,7 +168,7 @@ struct ConfigurationDocumentsTests {
         guard let hint = diagnostic.hint, hint.hasPrefix("there are: ") else { return nil }
         return String(hint.dropFirst("there are: ".count))
       }
-      #expect(lists.count == 22)
+      #expect(lists.count == 29)
       for key in lists.flatMap({ $0.split(separator: ", ") }) {
         let isDocumented =
           page.contains("`\(key)`") || page.contains(".\(key)`") || page.contains("## \(key)")

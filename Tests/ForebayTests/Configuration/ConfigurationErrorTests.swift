@@ -102,8 +102,8 @@ struct ConfigurationErrorTests {
         "    key: device", "    key: device\n    firmware: 7",
         "12:5 error pipelines.climate.firmware", "this version has no such key here", "when_full"),
       Case(
-        "    key: device", "    key: device\n    window: { every: 10 s }",
-        "12:5 error pipelines.climate.window", "this version has no such key here"),
+        "    key: device", "    key: device\n    forecast: { every: 10 s }",
+        "12:5 error pipelines.climate.forecast", "this version has no such key here"),
       Case(
         "spool:", "status: { listen: 127.0.0.1:80 }\nspool:",
         "6:11 error status.listen", "this version has no such key here"),

@@ -13,7 +13,7 @@ private final class Bench {
   /// Nil between two runs only.
   var spool: Spool!
   var work: Work!
-  private var clock: Int64 = 1_000_000_000
+  private(set) var clock: Int64 = 1_000_000_000
   private var appended = 0
 
   init(_ configuration: String) throws {
@@ -58,13 +58,22 @@ private final class Bench {
       logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
   }
 
-  func append(_ count: Int) throws {
+  func pass(seconds: Int64) { clock += seconds * 1_000_000_000 }
+
+  /// A column of the first pipeline's book.
+  func audited(_ column: String) throws -> Int64? {
+    let ledger = try spool.state.books().first?.ledger
+    return column == "late" ? ledger?.late : ledger?.absorbed
+  }
+
+  /// - Parameter time: of receipt, on both clocks; nil for now.
+  func append(_ count: Int, at time: Int64? = nil) throws {
     var group = MessageGroup(boot: BootID(high: 1, low: 2))
     for number in appended..<appended + count {
       group.append(
         Message(
           origin: Origin(source: "floor", topic: "sensors/a"), payload: Array("{\"n\":\(number)}".utf8),
-          qos: .atLeastOnce, packetID: 1, received: Bench.moment(clock)))
+          qos: .atLeastOnce, packetID: 1, received: Bench.moment(time ?? clock)))
     }
     appended += count
     try spool.log.append(group)
@@ -234,6 +243,37 @@ struct PipelineWorkTests {
     try bench.run()
     #expect(try bench.sealed() == ["p": Array(0..<5)])
     #expect(bench.work.unmirrored?.contains("mirror.json") == true)
+  }
+
+  @Test("Silence closes windows, but not while messages of a backlog or from behind a restart may still come")
+  func silence() throws {
+    func pipeline(_ name: String) -> String {
+      Bench.configuration([name]).replacing(
+        "batch:", with: "window: { every: 1 s, idle_after: 1 min, emit: { n: last(n) } }, batch:")
+    }
+    let bench = try Bench(pipeline("p"))
+    func results() throws -> [Int] { try bench.sealed()["p"] ?? [] }
+    // A backlog, each message in a window of its own: what is read last closes all before it, and none is late.
+    for _ in 0..<5 {
+      try bench.append(1)
+      bench.pass(seconds: 100)
+    }
+    try bench.run(seconds: 0)
+    #expect(try bench.audited("late") == 0 && bench.audited("absorbed") == 5)
+    try bench.run(seconds: 30)
+    #expect(try results() == [0, 1, 2, 3])
+    // The gateway is down for an hour, and the broker has kept a message of its beginning.
+    let beginning = bench.clock
+    bench.pass(seconds: 3_600)
+    try bench.restart(pipeline("p"))
+    try bench.run(seconds: 30)
+    try bench.append(1, at: beginning)
+    try bench.run(seconds: 0)
+    #expect(try bench.audited("late") == 0)
+    try bench.run(seconds: 120)
+    try bench.run(seconds: 2)
+    #expect(try results() == [0, 1, 2, 3, 4, 5])
+    #expect(try bench.balances())
   }
 
   @Test("Waits for the next look at the space while there is no room, and for the retry after a failure")
