@@ -56,6 +56,7 @@ final class PipelineWorker: Sendable {
   private struct Shared: Sendable {
     var commands: [Command] = []
     var figures: [String: Figures] = [:]
+    var replayNote: (ReplayID, String)?
     var trouble: String?
     var lastPass: Int64 = 0
   }
@@ -117,6 +118,8 @@ final class PipelineWorker: Sendable {
   }
 
   var figures: [String: Figures] { shared.withLock { $0.figures } }
+  /// What the replay at hand waits for.
+  var replayNote: (ReplayID, String)? { shared.withLock { $0.replayNote } }
   /// Why nothing is sealed at present; nil when all is well.
   var trouble: String? { shared.withLock { $0.trouble } }
   /// When the thread last went round, in monotonic nanoseconds: the watchdog's question.
@@ -140,6 +143,7 @@ final class PipelineWorker: Sendable {
           if case .failure(let error) = result { work.recover(from: error, now: now) }
           done.resume(with: result)
         case .finish(let deadline, let done):
+          work.endReplays()
           finishing = (deadline, done)
         }
       }
@@ -148,6 +152,7 @@ final class PipelineWorker: Sendable {
       if work.takeSealedBatches() > 0 { onSealed() }
       shared.withLock { shared in
         shared.figures = work.figures
+        shared.replayNote = work.replayNote
         shared.lastPass = now.monotonic
       }
       if let ending = finishing, progress == .idle || now.monotonic >= ending.deadline {
