@@ -16,7 +16,7 @@ struct Forebay: AsyncParsableCommand {
     version: Version.current,
     subcommands: [
       RunCommand.self, CheckCommand.self, StatusCommand.self, AuditCommand.self,
-      DeadLettersCommand.self, LogCommand.self, SimulateCommand.self, ReceiveCommand.self,
+      DeadLettersCommand.self, LogCommand.self, ReplayCommand.self, SimulateCommand.self, ReceiveCommand.self,
       DemoCommand.self,
     ])
 }

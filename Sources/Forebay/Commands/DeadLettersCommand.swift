@@ -186,7 +186,9 @@ extension DeadLettersCommand {
               let rejection = stored.letter.rejection
               return [
                 String(stored.letter.id),
-                stored.pipeline + (active.contains(stored.pipeline) ? "" : " (no longer configured)"),
+                stored.pipeline
+                  + (active.contains(stored.pipeline) || ReplayID.parse(book: stored.pipeline) != nil
+                    ? "" : " (no longer configured)"),
                 rejection.rule, rejection.origin.topic, Output.time(rejection.received.wall),
                 String(rejection.payload.count),
                 rejection.reason + (stored.requested ? " (waits to be run again)" : ""),
@@ -276,9 +278,13 @@ extension DeadLettersCommand {
           print("\(Output.count(Int64(count), "dead letter")) \(count == 1 ? "is" : "are") to be run again")
         }
         for (name, number) in orphans.sorted(by: { $0.key < $1.key }) {
+          let reason =
+            ReplayID.parse(book: name) == nil
+            ? "it is no longer configured; configure it again, or discard them"
+            : "that is a replay; replay their offsets once more, or discard them"
           Output.complain(
             "forebay dead-letters: \(Output.count(number, "dead letter")) of pipeline \(quoted(name)) "
-              + "cannot be run again: it is no longer configured; configure it again, or discard them")
+              + "cannot be run again: \(reason)")
         }
         if count == 0 || !orphans.isEmpty { throw ExitCode(1) }
       }

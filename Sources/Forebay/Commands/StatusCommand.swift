@@ -113,6 +113,7 @@ extension StatusReport {
               Output.grouped($0.delivered), Output.grouped($0.deadLetters),
             ]
           }))
+    if let replays, !replays.isEmpty { parts.append("Replays:\n" + ReplayReport.table(replays)) }
     parts.append(
       "Uplinks, counted since the start:\n"
         + Output.table(

@@ -142,7 +142,7 @@ struct Work {
     for index in runners.indices {
       let name = runners[index].name
       do {
-        let stepped = try runners[index].step(reader, spool: spool, now: now) { reason in
+        let stepped = try runners[index].step(reader, spool: spool, now: now) { [logger] reason in
           logger.error(
             "messages cannot be read and are booked as damaged",
             metadata: ["pipeline": "\(name)", "reason": "\(reason)"])

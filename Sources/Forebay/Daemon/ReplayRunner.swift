@@ -74,7 +74,9 @@ struct ReplayRunner {
       core.close(now)
     } else {
       let before = core.readPosition
-      try read(now: now, onUnreadable: onUnreadable)
+      let stretch = try reader.next(from: before, interested: core.interested)
+      if let reason = core.replay(stretch, of: replay.request, now: now) { onUnreadable(reason) }
+      Failpoints.blockRead()
       pay(for: core.readPosition - before, now: now)
     }
     // With a budget every batch is sealed as it closes, so that little is thrown away when it is used up.
@@ -89,48 +91,6 @@ struct ReplayRunner {
       }
     }
     return isDone ? .finished : .progressed
-  }
-
-  private mutating func read(now: Moment, onUnreadable: (String) -> Void) throws {
-    let position = core.readPosition
-    switch try reader.next(from: position, interested: core.interested) {
-    case nil:
-      // The log has lost its end since the range was found.
-      onUnreadable("the log ends at \(position), before the end of the replay's range")
-      core.skip(to: end, damaged: end - position)
-    case .block(let block):
-      process(block, now: now)
-      Failpoints.blockRead()
-    case .uninteresting(let first, let stop):
-      let stop = min(stop, end)
-      core.skip(to: stop, unmatched: stop - first)
-    case .unreadable(let first, let stop, let reason):
-      onUnreadable(reason)
-      let stop = min(stop, end)
-      core.skip(to: stop, damaged: stop - first)
-    }
-  }
-
-  /// Takes the messages of a block that lie in the range, and passes over those that were received at another time.
-  private mutating func process(_ block: LogBlock, now: Moment) {
-    let stop = min(block.end, end)
-    guard let times = replay.request.times else {
-      return core.process(stop == block.end ? block : block.slice(block.first..<stop), now: now)
-    }
-    let entries = block.group.entries
-    while core.readPosition < stop {
-      let start = core.readPosition
-      let isMeant = times.contains(entries[Int(start - block.first)].wall)
-      var run = start + 1
-      while run < stop, times.contains(entries[Int(run - block.first)].wall) == isMeant { run = run + 1 }
-      if !isMeant {
-        core.skip(to: run, unmatched: run - start)
-      } else if start == block.first, run == block.end {
-        core.process(block, now: now)
-      } else {
-        core.process(block.slice(start..<run), now: now)
-      }
-    }
   }
 
   /// Messages cost time by the rate. What was not used is not saved up.
@@ -153,5 +113,48 @@ struct ReplayRunner {
     batchesSealed += seal.batches.count
     mustLook = mustLook || !seal.batches.isEmpty
     return .stored
+  }
+}
+
+extension PipelineCore {
+  /// Takes the messages of a stretch at the read position that lie in the range of a replay, and passes over those
+  /// between its offsets that were received at another time: they are booked as not its own.
+  /// - Parameter stretch: nil at the end of the log.
+  /// - Returns: why messages of it cannot be read; nil where all can.
+  mutating func replay(_ stretch: LogStretch?, of request: Replay.Request, now: Moment) -> String? {
+    let end = request.offsets.upperBound
+    switch stretch {
+    case nil:
+      // The log has lost its end since the range was found.
+      skip(to: end, damaged: end - readPosition)
+      return "the log ends before the replay's range does"
+    case .block(let block):
+      replay(block, until: min(block.end, end), received: request.times, now: now)
+    case .uninteresting(let first, let stop):
+      skip(to: min(stop, end), unmatched: min(stop, end) - first)
+    case .unreadable(let first, let stop, let reason):
+      skip(to: min(stop, end), damaged: min(stop, end) - first)
+      return reason
+    }
+    return nil
+  }
+
+  private mutating func replay(_ block: LogBlock, until stop: Offset, received times: Range<Int64>?, now: Moment) {
+    let entries = block.group.entries
+    func isMeant(_ offset: Offset) -> Bool {
+      times.map { $0.contains(entries[Int(offset - block.first)].wall) } ?? true
+    }
+    while readPosition < stop {
+      let start = readPosition
+      var run = start + 1
+      while run < stop, isMeant(run) == isMeant(start) { run = run + 1 }
+      if !isMeant(start) {
+        skip(to: run, unmatched: run - start)
+      } else if start == block.first, run == block.end {
+        process(block, now: now)
+      } else {
+        process(block.slice(start..<run), now: now)
+      }
+    }
   }
 }
