@@ -158,7 +158,7 @@ struct ReplayRowsTests {
     let (spool, live) = try spool()
     let replay = try create(spool)
     _ = try spool.register(folder, [], configuration: "pipelines: { other }")
-    try spool.state.retire("climate", unread: 0, wall: 1)
+    try spool.state.retire("climate", unread: 4, wall: 1)
     #expect(try spool.state.activePipelines().isEmpty)
     #expect(try spool.state.configuration(of: replay) == Array("pipelines: {}".utf8))
     let registered = try spool.register(
@@ -188,21 +188,25 @@ struct ReplayRowsTests {
 
   @Test("retention leaves what a replay has yet to read, until space is short; then its book still balances")
   func retention() throws {
-    let (spool, _) = try spool()
     var settings = folder.settings
     settings.keepAge = 0
     settings.keepBytes = 0
-    settings.inDoubt = 0
-    let replay = try create(spool, 0..<4)
-    #expect(try spool.state.lowestCheckpoint(withReplays: true) == Offset(0))
-    #expect(try spool.state.lowestCheckpoint() == Offset(4))
-    try spool.log.withConnection { connection, _ throws(SpoolError) in
-      try connection.execute("DELETE FROM block WHERE first < 4")
-    }
+    let spool = try Spool.open(
+      settings, machine: Machine(id: "machine-a"), now: Fixture.moment(wall: 1), random: folder.random)
+    var state = try spool.register(folder)
+    for number in 0..<300 { try spool.log.append(Fixture.group(number..<number + 1)) }
+    try spool.state.seal(Fixture.seal(&state, readings: 0..<300), pipeline: "climate")
+    let replay = try create(spool, 0..<10)
+    let later = Fixture.moment(wall: 1 << 60)
+    #expect(try spool.retain(now: later) == 0)
+    #expect(try spool.reader().start() == Offset(0))
+    try spool.space.update(used: settings.maximumBytes)
+    #expect(try spool.retain(now: later) > 10)
+    #expect(try spool.reader().start() > Offset(10))
     let audit = try spool.audit()
-    #expect(audit.balances && audit.entries[1].ledger.waiting == 4)
+    #expect(audit.balances && audit.entries[1].ledger.waiting == 10)
     try spool.state.cancelReplay(replay.id, wall: 1).get()
-    #expect(try spool.state.lowestCheckpoint(withReplays: true) == Offset(4))
+    #expect(try spool.audit().balances)
   }
 
   @Test("the mirror knows nothing of replays, and a state that comes from another machine gives them new epochs")
