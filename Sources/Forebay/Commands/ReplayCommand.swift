@@ -286,9 +286,8 @@ extension ReplayCommand {
       case (.time(let from), .time(let to)):
         offsets = try reader.offsets(received: from..<to)
         times = from..<to
-        if let span = try reader.span(), from < span.first {
-          Output.complain(
-            "forebay replay: what was received before \(Output.time(span.first)) is no longer in the log")
+        if let span = try reader.span(), from < span.first, try reader.start() > Offset(0) {
+          Output.complain("forebay replay: the log reaches back to \(Output.time(span.first)) only")
         }
       case (.offset(let first), .offset(let last)):
         offsets = try reader.held(Offset(first)..<Offset(last + 1))
