@@ -220,7 +220,8 @@ extension ReplayCommand {
       func point(_ option: String, _ text: String) throws -> ReplayPoint {
         if let point = ReplayPoint(text, now: now) { return point }
         throw ValidationError(
-          "\(option) takes a time (2026-05-21T06:00:00Z, 2026-05-21, '90 min' for so long ago) or an offset, not '\(text)'")
+          "\(option) takes a time (2026-05-21T06:00:00Z, 2026-05-21, '90 min' for so long ago) or an offset, "
+            + "not '\(text)'")
       }
       let from = try point("--from", from)
       let to = try to.map { try point("--to", $0) }

@@ -318,7 +318,7 @@ struct ReplayWorkTests {
     #expect(try bench.balances())
   }
 
-  @Test("messages that retention or damage has taken from its range are booked as damaged, those that do not fit set aside")
+  @Test("messages that retention or damage has taken are booked as damaged, those that do not fit are set aside")
   func damaged() throws {
     let bench = try ReplayBench()
     for _ in 0..<5 { try bench.append(4) { $0 == 9 ? "oops" : #"{"n":\#($0)}"# } }
