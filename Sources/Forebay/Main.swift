@@ -16,7 +16,8 @@ struct Forebay: AsyncParsableCommand {
     version: Version.current,
     subcommands: [
       RunCommand.self, CheckCommand.self, StatusCommand.self, AuditCommand.self,
-      DeadLettersCommand.self, LogCommand.self, LineageCommand.self, TryCommand.self, SimulateCommand.self, ReceiveCommand.self,
+      DeadLettersCommand.self, LogCommand.self, LineageCommand.self, TryCommand.self,
+      SimulateCommand.self, ReceiveCommand.self,
       DemoCommand.self,
     ])
 }
