@@ -82,7 +82,7 @@ struct ReplayLimits: ParsableArguments {
   }
 }
 
-private func onState<R>(_ place: SpoolPlace, _ body: (StateStore) throws -> R) throws -> R {
+private func onReplays<R>(_ place: SpoolPlace, _ body: (StateStore) throws -> R) throws -> R {
   try orComplain("replay") {
     let state = try place.state()
     defer { state.close() }
@@ -116,7 +116,7 @@ extension ReplayCommand {
     @Flag(help: "Print JSON.") var json = false
 
     func run() throws {
-      try onState(place) { state in
+      try onReplays(place) { state in
         let reports = try state.replays().map { ReplayReport($0) }
         guard !json else { return print(try Output.json(reports)) }
         print(reports.isEmpty ? "no replays" : ReplayReport.table(reports))
@@ -131,7 +131,7 @@ extension ReplayCommand {
     @Flag(help: "Print JSON.") var json = false
 
     func run() throws {
-      try onState(choice.place) { state in
+      try onReplays(choice.place) { state in
         let report = ReplayReport(try choice.replay(in: state))
         print(json ? try Output.json(report) : report.text)
       }
@@ -146,7 +146,7 @@ extension ReplayCommand {
     @OptionGroup var choice: ReplayChoice
 
     func run() throws {
-      try onState(choice.place) { state in
+      try onReplays(choice.place) { state in
         let id = try choice.replay(in: state).id
         try state.pauseReplay(id).get()
         print("replay \(id) is paused")
@@ -163,7 +163,7 @@ extension ReplayCommand {
     @OptionGroup var limits: ReplayLimits
 
     func run() throws {
-      try onState(choice.place) { state in
+      try onReplays(choice.place) { state in
         let id = try choice.replay(in: state).id
         try state.resumeReplay(id, rate: limits.rate, budget: limits.budgetBytes).get()
         print("replay \(id) goes on")
@@ -179,7 +179,7 @@ extension ReplayCommand {
     @OptionGroup var choice: ReplayChoice
 
     func run() throws {
-      try onState(choice.place) { state in
+      try onReplays(choice.place) { state in
         let id = try choice.replay(in: state).id
         try state.cancelReplay(id, wall: SystemClock.wall()).get()
         print("replay \(id) is cancelled")
@@ -237,7 +237,7 @@ extension ReplayCommand {
 
     func run() throws {
       let points = try points()
-      try onState(place) { state in
+      try onReplays(place) { state in
         guard let source = try state.replayable(pipeline) else {
           throw ReplayRefusal.unknownPipeline(pipeline, known: try state.activePipelines().map(\.name))
         }
@@ -274,7 +274,7 @@ extension ReplayCommand {
 
     /// The settings of that version: of the configuration that the daemon keeps, or of the file.
     private func settings(_ source: (version: String, configuration: [UInt8])) throws -> PipelineSettings? {
-      let kept = PipelineWorker.assignment(pipeline, source.configuration)
+      let kept = PipelineWorker.assignments(keptIn: try place.existing())(pipeline, source.configuration)
       if let kept, kept.version == source.version { return kept.settings }
       let file = (try? Configuration.load(path: place.config))?.pipelines.first { $0.name == pipeline }
       return file.flatMap { pipelineVersion($0) == source.version ? $0 : nil }

@@ -82,7 +82,7 @@ struct ReplayEstimate: Codable, Sendable {
         }
       }
     }
-    core.close(now)
+    core.drainWindows(now)
     try seal()
 
     let factor = read > 0 ? Double(messages) / Double(read) : 1

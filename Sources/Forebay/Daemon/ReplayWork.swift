@@ -139,7 +139,7 @@ struct ReplayWork {
   /// The settings that it began with, where the pipeline has others by now, out of the configuration that is kept.
   private func older(_ replay: Replay, _ spool: Spool) throws -> PipelineSettings? {
     let text = try spool.state.configuration(of: replay)
-    let assignment = PipelineWorker.assignment(replay.pipeline, text)
+    let assignment = PipelineWorker.assignments(keptIn: spool.settings.directory)(replay.pipeline, text)
     return assignment?.version == replay.version ? assignment?.settings : nil
   }
 
