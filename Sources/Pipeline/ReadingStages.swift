@@ -38,7 +38,8 @@ struct ReadingStages: Sendable {
     withholds = settings.mask != nil
     marksClock = if case .receipt(let hold) = settings.time { hold > 0 } else { false }
     isPlain =
-      !marksClock && contract == nil && dedupe == nil && sequence == nil && drift == nil && window == nil && transform.isIdentity
+      !marksClock && contract == nil && dedupe == nil && sequence == nil && drift == nil && window == nil
+      && transform.isIdentity
   }
 
   // MARK: Memory

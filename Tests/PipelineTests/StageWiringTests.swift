@@ -156,9 +156,10 @@ struct StageWiringTests {
     core.process(block([message]), now: moment(2_000))
     core.close(moment(2_001))
     #expect(!core.isHeld)
-    #expect(try Self.lines(try #require(try core.takeSeal())) == [
-      #"{"key":"d1","time":"2026-11-21T03:18:01Z","data":{}}"#
-    ])
+    #expect(
+      try Self.lines(try #require(try core.takeSeal())) == [
+        #"{"key":"d1","time":"2026-11-21T03:18:01Z","data":{}}"#
+      ])
 
     var never = try makeCore(settings)
     var late = now

@@ -27,15 +27,19 @@ struct WindowCrashTests {
       if let last = events.last, Int.random(in: 0..<100, using: &random) < 15 {
         var again = events[Int.random(in: max(0, events.count - 8)..<events.count, using: &random)]
         again.received = received
-        events.append(Int.random(in: 0..<2, using: &random) == 0 ? again : Event(
-          device: last.device, sequence: last.sequence, time: last.time, value: last.value, received: received))
+        events.append(
+          Int.random(in: 0..<2, using: &random) == 0
+            ? again
+            : Event(
+              device: last.device, sequence: last.sequence, time: last.time, value: last.value, received: received))
         continue
       }
       let device = "d\(Int.random(in: 0..<4, using: &random))"
       let sequence = (sequences[device] ?? 0) + (Int.random(in: 0..<10, using: &random) == 0 ? 3 : 1)
       sequences[device] = sequence
       let isLate = Int.random(in: 0..<100, using: &random) < tooLate
-      let delay = isLate ? Int64.random(in: 8_000..<40_000, using: &random) : Int64.random(in: 0..<4_000, using: &random)
+      let delay =
+        isLate ? Int64.random(in: 8_000..<40_000, using: &random) : Int64.random(in: 0..<4_000, using: &random)
       events.append(
         Event(
           device: device, sequence: sequence, time: receiptWall / 1_000_000 + received - delay,
@@ -179,7 +183,9 @@ struct WindowCrashTests {
     var sum: Int
   }
 
-  @Test("windows hold each reading once, whatever is repeated, reordered within the lateness or left out", arguments: 0..<20)
+  @Test(
+    "windows hold each reading once, whatever is repeated, reordered within the lateness or left out", arguments: 0..<20
+  )
   func model(seed: Int) throws {
     var settings = try Self.settings(.tumbling(10 * Self.second), late: .drop)
     settings.window?.watermark.idleAfter = nil

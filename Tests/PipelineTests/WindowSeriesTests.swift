@@ -81,7 +81,11 @@ struct WindowSeriesTests {
       struct Window: Decodable {
         var start: String
         var count: Int
-        var relative_error: [String: Double]?
+        var relativeError: [String: Double]?
+        enum CodingKeys: String, CodingKey {
+          case start, count
+          case relativeError = "relative_error"
+        }
       }
       var window: Window
       var sum, mean, least, most, median, weighted: Double
@@ -116,7 +120,7 @@ struct WindowSeriesTests {
       let start = Int64(try #require(row[0])) * 1_000_000_000
       #expect(line.window.start == RFC3339.text(start) && Double(line.window.count) == row[1])
       // A sketch is exact up to many more values than two hours hold.
-      #expect(line.window.relative_error == nil)
+      #expect(line.window.relativeError == nil)
       let found = [line.sum, line.mean, line.least, line.most, line.deviation, line.median, line.weighted]
       for (value, wanted) in zip(found, row.dropFirst(2)) {
         guard let wanted, let value else {

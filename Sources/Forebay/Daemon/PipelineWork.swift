@@ -99,7 +99,8 @@ struct Work {
         settings: old.settings, version: old.version, state: state, stages: stages, now: now)
     else { return }
     try runner.drainWindows(spool, now: now)
-    logger.notice("open windows were closed under the rules that they were opened under", metadata: ["pipeline": "\(name)"])
+    logger.notice(
+      "open windows were closed under the rules that they were opened under", metadata: ["pipeline": "\(name)"])
   }
 
   /// A runner with what its stages remember. A stage whose memory cannot be read begins with none, and that is

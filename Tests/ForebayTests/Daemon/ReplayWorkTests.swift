@@ -51,7 +51,8 @@ private final class ReplayBench {
     spool = try Spool.open(
       settings, machine: Machine(id: "machine"), now: now, random: { .random(in: 0 ... .max) })
     work = try Work(
-      spool: spool, plan: ReplayBench.plan(text), read: PipelineWorker.assignments(keptIn: spool.settings.directory), now: now,
+      spool: spool, plan: ReplayBench.plan(text), read: PipelineWorker.assignments(keptIn: spool.settings.directory),
+      now: now,
       logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
   }
 
@@ -66,7 +67,8 @@ private final class ReplayBench {
 
   func reload(_ pipeline: String) throws {
     text = ReplayBench.configuration(pipeline)
-    try work.reload(ReplayBench.plan(text), read: PipelineWorker.assignments(keptIn: spool.settings.directory), now: now)
+    try work.reload(
+      ReplayBench.plan(text), read: PipelineWorker.assignments(keptIn: spool.settings.directory), now: now)
   }
 
   /// One block. Messages are received a microsecond after each other.
@@ -393,7 +395,8 @@ struct ReplayWorkTests {
     var request = bench.request(0..<1_000)
     request.rate = 300
     let source = try #require(try bench.spool.state.replayable("p"))
-    let settings = try #require(PipelineWorker.assignments(keptIn: bench.spool.settings.directory)("p", source.configuration)?.settings)
+    let settings = try #require(
+      PipelineWorker.assignments(keptIn: bench.spool.settings.directory)("p", source.configuration)?.settings)
     func estimate(limit: Int64, clock: () -> Int64 = { 0 }) throws -> ReplayEstimate {
       try ReplayEstimate(
         request, settings: settings, version: source.version, stages: [], reader: bench.spool.reader(), limit: limit,

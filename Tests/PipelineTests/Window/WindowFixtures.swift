@@ -59,9 +59,11 @@ func moment(
 extension WindowSet {
   @discardableResult
   mutating func add(_ time: Int64, _ key: String, _ inputs: [WindowInput]) -> WindowPlacement {
-    Array(key.utf8).withUnsafeBytes { key in inputs.withUnsafeBufferPointer {
+    Array(key.utf8).withUnsafeBytes { key in
+      inputs.withUnsafeBufferPointer {
         add(time, offset: 1, key: key, inputs: $0)
-      } }
+      }
+    }
   }
 
   @discardableResult
