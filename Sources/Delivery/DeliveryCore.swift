@@ -43,6 +43,8 @@ package struct DeliveryCore: Sendable {
     var id: Int64
     var position: OutboxPosition
     var identity: BatchIdentity
+    /// Of a replay, it waits until nothing else does.
+    var replay: ReplayID?
     /// The lines of the whole batch that it holds.
     var lines: Range<Int>
     var phase: Phase
@@ -52,7 +54,8 @@ package struct DeliveryCore: Sendable {
     /// An alarm about this batch alone.
     var hold: DeliveryHold?
 
-    var pipeline: String { identity.pipeline }
+    /// The book that it is in: what is wrong with a replay is not wrong with its pipeline.
+    var pipeline: String { replay.map { $0.book(of: identity.pipeline) } ?? identity.pipeline }
     var count: Int { lines.count }
     var isWaiting: Bool { if case .waiting = phase { true } else { false } }
   }
@@ -141,10 +144,10 @@ package struct DeliveryCore: Sendable {
       let whole = Splitting.parent(of: entry.batch)
       let identity = entry.batch.identity
       known[entry.id] = Known(
-        id: entry.id, position: entry.position, identity: identity,
+        id: entry.id, position: entry.position, identity: identity, replay: entry.batch.replay,
         lines: identity.part?.lines(of: whole.count) ?? 0..<whole.count,
         phase: .waiting(until: .min))
-      update(identity.pipeline) { $0.known += 1 }
+      update(entry.batch.book) { $0.known += 1 }
     }
   }
 

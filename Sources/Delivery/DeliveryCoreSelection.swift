@@ -7,7 +7,11 @@ extension DeliveryCore {
     if let settlement = settlement() { return settlement }
     guard let room = room(now: now) else { return nil }
     if probeWantsMore, let fetch = fetch(limit: room) { return fetch }
-    if let entry = choose(now: now) { return send(entry, now: now) }
+    if let entry = choose(now: now) {
+      // A replay is sent only when nothing else waits, also nothing that is not known yet.
+      if entry.replay != nil, let fetch = fetch(limit: room) { return fetch }
+      return send(entry, now: now)
+    }
     return fetch(limit: room)
   }
 
@@ -18,7 +22,10 @@ extension DeliveryCore {
     guard inFlight < settings.batchesAtOnce else { return nil }
     if isSingle, inFlight > 0 { return nil }
     let gate = gate
-    let times = known.values.compactMap { readyAt($0).map { max($0, gate) } }
+    let hasReplayRoom = hasReplayRoom
+    let times = known.values.compactMap { entry in
+      entry.replay == nil || hasReplayRoom ? readyAt(entry).map { max($0, gate) } : nil
+    }
     return mayHaveMore ? max(gate, now) : times.min().map { max($0, now) }
   }
 
@@ -114,9 +121,22 @@ extension DeliveryCore {
     return state.lastRefused != nil && state.inFlight > 0 ? nil : own
   }
 
+  /// Whether another batch of a replay may be sent: one place is kept for what is not of a replay, so that it
+  /// never waits for the answer to one that is.
+  private var hasReplayRoom: Bool {
+    known.values.count { $0.replay != nil && $0.phase == .inFlight } < max(1, settings.batchesAtOnce - 1)
+  }
+
   private func choose(now: Int64) -> Known? {
-    let ready = known.values.filter { (readyAt($0) ?? .max) <= now }
+    var ready = known.values.filter { (readyAt($0) ?? .max) <= now }
+    // Also one of a replay: it may be the one that gets through.
     if isSingle { return ready.min(by: leastRecentlyTried) }
+    let others = ready.filter { $0.replay == nil }
+    if !others.isEmpty {
+      ready = others
+    } else if !hasReplayRoom {
+      return nil
+    }
     guard let oldest = ready.min(by: { $0.position < $1.position }) else { return nil }
     let state = pipelines[oldest.pipeline] ?? PipelineState()
     if state.hold != nil {
@@ -129,8 +149,8 @@ extension DeliveryCore {
   /// Those never tried come first, the smallest of them before the others: where some readings are bad,
   /// a small part is the likeliest to be taken.
   private func leastRecentlyTried(_ a: Known, _ b: Known) -> Bool {
-    (a.lastTried ?? .min, a.count, a.position.place, a.position.line)
-      < (b.lastTried ?? .min, b.count, b.position.place, b.position.line)
+    (a.lastTried ?? .min, a.replay == nil ? 0 : 1, a.count, a.position.place, a.position.line)
+      < (b.lastTried ?? .min, b.replay == nil ? 0 : 1, b.count, b.position.place, b.position.line)
   }
 
   /// Down into the halves of what was refused last, so that a refused reading is alone after

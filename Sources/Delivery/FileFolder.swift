@@ -25,6 +25,7 @@ struct FileFolder {
     var sequences: ClosedRange<Int64>?
   }
 
+  /// A pipeline, or the book of one of its replays (``Batch/book``).
   let pipeline: String
   /// Where finished files appear.
   private let directory: String
@@ -206,8 +207,9 @@ struct FileFolder {
     try disk.unlink("\(folder)/\(finishing.generation).journal")
   }
 
-  /// `20261121T034607.123Z~GATEWAY~PIPELINE~EPOCH~FIRST-LAST.ndjson.gz`, or `.columns.gz`: names sort by the time at
-  /// which the file was begun. A name that is taken already moves by a millisecond.
+  /// `20261121T034607.123Z~GATEWAY~PIPELINE~EPOCH~FIRST-LAST.ndjson.gz`, or `.columns.gz`, of a replay with
+  /// `~replay-ID` behind LAST: names sort by the time at which the file was begun. A name that is taken already moves
+  /// by a millisecond.
   private func name(of file: OpenFile, _ sequences: ClosedRange<Int64>) -> String {
     let suffix =
       switch file.head.compression {
@@ -215,11 +217,13 @@ struct FileFolder {
       case .gzip: file.head.encoding.rawValue + ".gz"
       case .zstd: file.head.encoding.rawValue + ".zst"
       }
+    let book = ReplayID.parse(book: pipeline)
+    let replay = book.map { "~replay-\($0.replay)" } ?? ""
     var milliseconds = file.head.wall / 1_000_000
     while true {
       let name =
-        "\(FileFolder.timestamp(milliseconds))~\(file.head.key.gateway)~\(pipeline)~\(file.head.key.epoch)"
-        + "~\(sequences.lowerBound)-\(sequences.upperBound).\(suffix)"
+        "\(FileFolder.timestamp(milliseconds))~\(file.head.key.gateway)~\(book?.pipeline ?? pipeline)"
+        + "~\(file.head.key.epoch)~\(sequences.lowerBound)-\(sequences.upperBound)\(replay).\(suffix)"
       if !disk.exists("\(directory)/\(name)") { return name }
       milliseconds += 1
     }

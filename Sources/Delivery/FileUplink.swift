@@ -82,11 +82,11 @@ package final class FileUplink: Uplink {
       }
       do {
         let answer = try take(batch, &state, wrote)
-        finishIfDue(batch.identity.pipeline, &state)
+        finishIfDue(batch.book, &state)
         return answer
       } catch let error as DiskError {
-        state.folders[batch.identity.pipeline]?.close()
-        state.folders[batch.identity.pipeline] = nil
+        state.folders[batch.book]?.close()
+        state.folders[batch.book] = nil
         return .unreachable(Unreachable(error.isFull ? .diskFull : .disk, error.description))
       } catch {
         return .refused(status: 422, reason: "\(error)")
@@ -96,7 +96,8 @@ package final class FileUplink: Uplink {
 
   /// - Throws: ``DiskError``, ``SplittingError``.
   private func take(_ batch: Batch, _ state: inout State, _ wrote: (Int) -> Void) throws -> Answer {
-    let pipeline = batch.identity.pipeline
+    // A replay has files of its own: beside live batches in one file, every change would finish it.
+    let pipeline = batch.book
     try lockDirectory(&state)
     var folder: FileFolder
     if let open = state.folders[pipeline] {

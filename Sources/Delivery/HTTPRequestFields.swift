@@ -22,6 +22,7 @@ enum HTTPRequestFields {
         "digest=\(parent.digest);previous=\(parent.previous);count=\(parent.count);length=\(parent.length)"
       fields.append(("Forebay-Parent", value))
     }
+    if let replay = batch.replay { fields.append(("Forebay-Replay", replay.rawValue)) }
     if batch.possibleDuplicate { fields.append(("Forebay-Possible-Duplicate", "true")) }
     return fields
   }

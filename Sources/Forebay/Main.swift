@@ -17,7 +17,7 @@ struct Forebay: AsyncParsableCommand {
     subcommands: [
       RunCommand.self, CheckCommand.self, StatusCommand.self, AuditCommand.self,
       DeadLettersCommand.self, LogCommand.self, SchemaCommand.self, LineageCommand.self, TryCommand.self,
-      SimulateCommand.self, ReceiveCommand.self,
+      ReplayCommand.self, SimulateCommand.self, ReceiveCommand.self,
       DemoCommand.self,
     ])
 }

@@ -432,7 +432,7 @@ package struct PipelineCore: Sendable {
           compression: settings.batch.compression, body: try compressor.compress(text),
           length: batch.body.count, digest: digest, previous: state.previousDigest,
           possibleDuplicate: state.possibleDuplicateUntil.map { batch.first < $0 } ?? false,
-          sealed: batch.sealed))
+          replay: state.replay, sealed: batch.sealed))
       state.nextSequence += 1
       state.previousDigest = digest
     }

@@ -4,7 +4,10 @@ package import Telemetry
 /// daemon and without one.
 package struct Audit: Sendable, Hashable {
   package struct Entry: Sendable, Hashable {
+    /// Its name, or the name of a replay's book (``ReplayID/book(of:)``).
     package var pipeline: String
+    package var replay: ReplayID?
+    /// Of a replay: it has not ended.
     package var active: Bool
     /// Where its batches go.
     package var uplink: String
@@ -37,8 +40,10 @@ package struct Audit: Sendable, Hashable {
         return try log.snapshot { () throws(SpoolError) in
           let start = try log.start()
           let end = try log.end()
-          let overtaken = rows.contains { $0.active && $0.log == end.log && $0.checkpoint < start }
-          for index in rows.indices where rows[index].active {
+          let overtaken = rows.contains {
+            $0.active && $0.replay == nil && $0.log == end.log && $0.checkpoint < start
+          }
+          for index in rows.indices where rows[index].active && rows[index].replay == nil {
             let row = rows[index]
             guard row.log == end.log else { continue }
             entries[index].ledger.received = row.received(at: end.received)
@@ -57,13 +62,19 @@ package struct Audit: Sendable, Hashable {
   ) throws(SpoolError) -> Entry {
     var ledger = Ledger(row.counters)
     ledger.received = row.receivedBefore
+    if row.replay != nil, row.active, let until = row.until {
+      // What retention has taken from its range still waits to be booked, so the log does not count.
+      ledger.received = row.received(at: 0)
+      ledger.waiting = until - row.checkpoint
+    }
     ledger.inOutbox =
       try connection.integer(
         "SELECT coalesce(sum(count), 0) FROM outbox WHERE pipeline = ?", .text(row.name)) ?? 0
     ledger.deadLetters =
       try connection.integer(
         "SELECT count(*) FROM dead_letter WHERE pipeline = ?", .text(row.name)) ?? 0
-    return Entry(pipeline: row.name, active: row.active, uplink: row.uplink, ledger: ledger)
+    return Entry(
+      pipeline: row.name, replay: row.replay, active: row.active, uplink: row.uplink, ledger: ledger)
   }
 }
 

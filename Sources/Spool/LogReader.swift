@@ -19,7 +19,7 @@ package enum LogLookup: Sendable, Hashable {
 
 /// Reads the raw log, from any process, while the intake writes. Used by one thread at a time.
 package final class LogReader {
-  private let connection: Connection
+  let connection: Connection
   private let id: LogID
   // Several pipelines read the same newest block one after the other; decoding it once is enough.
   private var cached: LogBlock?

@@ -97,7 +97,7 @@ extension StateStore {
   ) throws(SpoolError) {
     try write { connection throws(SpoolError) in
       let row = try connection.statement(
-        "SELECT \(OutboxRow.columns), pipeline FROM outbox WHERE id = ?")
+        "SELECT \(OutboxRow.columns) FROM outbox WHERE id = ?")
       defer { row.reset() }
       try row.bind([.integer(id)])
       guard try row.step(), case let item = try OutboxRow.item(row, path: path), item.batch.count == 1
@@ -106,7 +106,7 @@ extension StateStore {
           kind: .misuse, operation: "set a batch aside in", path: path,
           cause: "the outbox has no entry \(id) of one reading", hint: nil)
       }
-      let pipeline = row.text(21)
+      let pipeline = row.text(21)  // the book that it is in
       row.reset()
       let batch = item.batch
       let rejection = Rejection(
@@ -140,7 +140,7 @@ extension StateStore {
 enum OutboxRow {
   static let columns = """
     id, position, line, identity, version, log, first, last, count, encoding, compression, length,
-    digest, previous, parent, uncertain, boot, monotonic, wall, quality, body
+    digest, previous, parent, uncertain, boot, monotonic, wall, quality, body, pipeline
     """
 
   static func append(
@@ -189,6 +189,7 @@ enum OutboxRow {
       count: Int(row.integer(8)), encoding: encoding, compression: compression, body: row.blob(20),
       length: Int(row.integer(11)), digest: digest, previous: previous,
       parent: row.optionalText(14).flatMap(parent), possibleDuplicate: row.integer(15) != 0,
+      replay: ReplayID.parse(book: row.text(21))?.replay,
       sealed: Moment(
         boot: BootID(bytes: row.blob(16)), monotonic: row.integer(17), wall: row.integer(18),
         quality: ClockQuality(column: row.integer(19))))

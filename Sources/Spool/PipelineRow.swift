@@ -31,11 +31,14 @@ struct PipelineRow {
     self.epoch = epoch
   }
 
+  /// The replay whose row this is; nil for a pipeline's own.
+  var replay: ReplayID? { ReplayID.parse(book: name)?.replay }
+
   var state: PipelineState {
     PipelineState(
       gateway: gateway, epoch: epoch, nextSequence: sequence, previousDigest: digest, log: log,
       checkpoint: checkpoint,
-      possibleDuplicateUntil: checkpoint < uncertainUntil ? uncertainUntil : nil)
+      possibleDuplicateUntil: checkpoint < uncertainUntil ? uncertainUntil : nil, replay: replay)
   }
 
   mutating func adopt(_ state: PipelineState) {

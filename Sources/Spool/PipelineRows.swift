@@ -59,7 +59,8 @@ extension StateStore {
     let (end, start) = try log.snapshot { () throws(SpoolError) in (try log.end(), try log.start()) }
     let digest = Digest(of: configuration).hex
     return try write { connection throws(SpoolError) in
-      let known = try PipelineRow.all(in: connection)
+      // A replay is none of the configuration's business.
+      let known = try PipelineRow.all(in: connection).filter { $0.replay == nil }
       var registered = Registered()
       for registration in registrations {
         var row: PipelineRow
@@ -148,7 +149,7 @@ extension StateStore {
     row.begin(at: end)
   }
 
-  private static func configuration(
+  static func configuration(
     _ digest: String, in connection: Connection
   ) throws(SpoolError) -> [UInt8] {
     let row = try connection.statement("SELECT text FROM configuration WHERE digest = ?")
@@ -171,7 +172,7 @@ extension StateStore {
   /// The pipelines that are configured or still have a backlog to seal.
   package func activePipelines() throws(SpoolError) -> [PipelineRegistration] {
     try read { connection throws(SpoolError) in
-      try PipelineRow.all(in: connection).filter(\.active).map {
+      try PipelineRow.all(in: connection).filter { $0.active && $0.replay == nil }.map {
         PipelineRegistration(name: $0.name, uplink: $0.uplink, version: $0.version)
       }
     }
@@ -250,9 +251,14 @@ extension StateStore {
   }
 
   /// Commits a seal. On return it is fsynced.
-  /// - Parameter now: when its dead letters are set aside.
-  package func seal(_ seal: Seal, pipeline: String, now: Moment? = nil) throws(SpoolError) {
-    try write { connection throws(SpoolError) in
+  /// - Parameters:
+  ///   - pipeline: its name, or the name of a replay's book (``ReplayID/book(of:)``).
+  ///   - now: when its dead letters are set aside.
+  /// - Returns: false where nothing was committed, because the replay does not run any more.
+  @discardableResult
+  package func seal(_ seal: Seal, pipeline: String, now: Moment? = nil) throws(SpoolError) -> Bool {
+    let isStored = try write { connection throws(SpoolError) in
+      guard try ReplayRow.admit(seal, book: pipeline, in: connection) else { return false }
       guard var row = try PipelineRow.find(pipeline, in: connection) else {
         throw SpoolError(
           kind: .misuse, operation: "seal into", path: path,
@@ -278,14 +284,18 @@ extension StateStore {
           """, .text(refusal.rejection.rule), .text(refusal.rejection.reason), .integer(refusal.id))
       }
       Failpoints.sealing()
+      return true
     }
-    Failpoints.sealed()
+    if isStored { Failpoints.sealed() }
+    return isStored
   }
 
   /// The lowest offset that an active pipeline still has to read; nil without pipelines.
-  package func lowestCheckpoint() throws(SpoolError) -> Offset? {
-    try read { connection throws(SpoolError) in
-      try connection.integer("SELECT min(checkpoint) FROM pipeline WHERE active = 1").map { Offset($0) }
+  /// - Parameter withReplays: whether replays that have not ended count as well.
+  package func lowestCheckpoint(withReplays: Bool = false) throws(SpoolError) -> Offset? {
+    let rows = "FROM pipeline WHERE active = 1" + (withReplays ? "" : " AND instr(name, '#') = 0")
+    return try read { connection throws(SpoolError) in
+      try connection.integer("SELECT min(checkpoint) \(rows)").map { Offset($0) }
     }
   }
 
@@ -293,7 +303,7 @@ extension StateStore {
   func marks() throws(SpoolError) -> [String: Mirror.Marks] {
     try read { connection throws(SpoolError) in
       var marks: [String: Mirror.Marks] = [:]
-      for row in try PipelineRow.all(in: connection) where row.active {
+      for row in try PipelineRow.all(in: connection) where row.active && row.replay == nil {
         let waiting = try connection.integer(
           "SELECT min(first) FROM outbox WHERE pipeline = ? AND log = ?", .text(row.name),
           .text(row.log.rawValue))

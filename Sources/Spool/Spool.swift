@@ -330,7 +330,8 @@ package final class Spool: Sendable {
     // Before, for the deleting needs room of its own; and after, for only this shortens the files.
     try truncate()
     var deleted = 0
-    if let passed = try state.lowestCheckpoint() {
+    // What a replay has yet to read is kept, but not when space is short: it books what it does not find.
+    if let passed = try state.lowestCheckpoint(withReplays: !short) {
       try attempt { () throws(SpoolError) in
         deleted = try log.retain(
           passed: passed, now: now.wall, keepAge: settings.keepAge,

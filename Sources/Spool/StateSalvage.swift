@@ -94,7 +94,7 @@ private struct Pick {
   }
 
   mutating func run(_ room: RebuildRoom) throws(SpoolError) {
-    for (table, id) in [("session", "rowid"), ("fault", "id"), ("configuration", "rowid")] {
+    for (table, id) in [("session", "rowid"), ("fault", "id"), ("configuration", "rowid"), ("replay", "rowid")] {
       try carry(table, id: id, room)
     }
     var rows = ReadableRows("SELECT \(PipelineRow.columns), rowid FROM pipeline", id: "rowid", in: source)
@@ -102,7 +102,7 @@ private struct Pick {
     while let row = rows.next({ ($0.integer(PipelineRow.columnCount), try? PipelineRow($0, path: path)) }) {
       if let row { known[row.name] = row }
     }
-    for row in known.values where row.active && row.until != nil { try drainOn(row) }
+    for row in known.values where row.active && row.until != nil && row.replay == nil { try drainOn(row) }
     try pickBatches(room)
     try pickLetters(room)
     try pickLineage(room)
@@ -112,6 +112,8 @@ private struct Pick {
     }
     try target.transaction(.immediate) { () throws(SpoolError) in
       for row in books.values { try row.save(in: target) }
+      // What a replay has sealed is delivered; the rest of it is for another one.
+      try ReplayRow.failAll("state.db was damaged and had to be rebuilt; start another", salvage.wall, in: target)
       // Positions go on behind those that were kept, whatever numbers their rows have now.
       try target.run(
         "UPDATE sqlite_sequence SET seq = max(seq, (SELECT max(position) FROM outbox)) WHERE name = 'outbox'")
@@ -132,6 +134,7 @@ private struct Pick {
 
   /// Whether the pipeline will read that message once more; nil where nobody knows.
   private func isReadAgain(_ pipeline: String, _ log: LogID, _ offset: Offset) -> Bool? {
+    if ReplayID.parse(book: pipeline) != nil { return false }
     guard let resume = resume(pipeline), salvage.logStart?.log == log, offset >= resume else { return false }
     guard let row = known[pipeline] else { return nil }
     return row.active && offset < row.until ?? Offset(.max)
@@ -177,7 +180,7 @@ private struct Pick {
       guard let item = rows.next({ StateSalvage.item($0, in: source) }) else { return nil }
       guard let item, StateSalvage.isSound(item.batch, in: source) else { return 0 }
       var batch = item.batch
-      let name = batch.identity.pipeline
+      let name = batch.book
       pick.seen[name, default: 0] += Int64(batch.count)
       let again = pick.isReadAgain(name, batch.log, batch.firstOffset)
       if again == true { return 0 }

@@ -1,5 +1,5 @@
 // state.db: everything that pipelines and delivery know. Only they write it (and, between two of
-// their transactions, `forebay dead-letters`). Format version 1 (`user_version`).
+// their transactions, `forebay dead-letters` and `forebay replay`). Format version 1 (`user_version`).
 //
 //   instance     one row: machine (the machine id at the last start), file (the inode of state.db at
 //                the last start). When one of them is another at a start, the state has been cloned,
@@ -49,6 +49,14 @@
 //   requeue      requests to run letters again that have letters left: nanoseconds between two of them
 //   stage        what the stages of a pipeline remember from record to record, as of its checkpoint:
 //                (pipeline, stage, key) and a value, bytes that only the stage understands
+//   replay       one row per replay (Replay.swift): id, pipeline, state and reason; what was asked for: from and
+//                until (wall nanoseconds, NULL: everything between the offsets), rate (messages a second) and
+//                budget (bytes), 0 for none; the offsets first ..< end in log; the digest of the configuration
+//                stands in its row of `pipeline`; bytes and batches that were sealed, compressed; estimated_*:
+//                what was reckoned with when it began, NULL for nothing; created and ended (wall nanoseconds).
+//                Everything else of it stands under the name PIPELINE#ID, which no pipeline can have: a row of
+//                `pipeline` with its chain, its checkpoint and its book, whose `until` is the end and whose
+//                `active` is 1 until the replay has ended, and rows of `stage`, `outbox` and `dead_letter`
 //   fault        what went wrong with the store itself, in words, with the messages it cost
 //
 // Invariants:
@@ -58,7 +66,8 @@
 //   3. `confirm` deletes rows, adds to `delivered` and notes the lineage in one transaction, which need not be
 //      fsynced: losing it costs a retry that the receiver recognises. A batch is in the outbox or in the
 //      lineage, never in both.
-//   4. The three equations of Telemetry/Ledger.swift hold after every transaction.
+//   4. The three equations of Telemetry/Ledger.swift hold after every transaction, for replays too: what a
+//      replay has received are the offsets of its range, what waits are those behind its checkpoint.
 
 enum StateSchema {
   static let applicationID: Int64 = 0x4642_5354  // "FBST"
@@ -136,6 +145,12 @@ enum StateSchema {
     CREATE TABLE stage(
       pipeline TEXT NOT NULL, stage TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,
       PRIMARY KEY(pipeline, stage, key)) STRICT, WITHOUT ROWID;
+    CREATE TABLE replay(
+      id TEXT PRIMARY KEY, pipeline TEXT NOT NULL, state TEXT NOT NULL, reason TEXT, from_wall INTEGER,
+      until_wall INTEGER, log TEXT NOT NULL, first INTEGER NOT NULL, end INTEGER NOT NULL,
+      rate INTEGER NOT NULL, budget INTEGER NOT NULL, bytes INTEGER NOT NULL, batches INTEGER NOT NULL,
+      estimated_readings INTEGER, estimated_batches INTEGER, estimated_bytes INTEGER,
+      created INTEGER NOT NULL, ended INTEGER) STRICT;
     CREATE TABLE fault(
       id INTEGER PRIMARY KEY, wall INTEGER NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL,
       messages INTEGER NOT NULL) STRICT;

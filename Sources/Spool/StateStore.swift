@@ -38,6 +38,7 @@ package final class StateStore: Sendable {
       _ = try connection.integer("SELECT id FROM dead_letter LIMIT 1")
       _ = try connection.integer("SELECT sum(bytes) FROM dead_letter_total")
       _ = try connection.integer("SELECT max(id) FROM requeue")
+      _ = try connection.integer("SELECT count(*) FROM replay WHERE length(id) > 0")
       _ = try connection.integer("SELECT max(id) FROM fault")
       _ = try connection.integer("SELECT count(*) FROM session WHERE length(client_id) > 0")
     }
@@ -180,7 +181,9 @@ package final class StateStore: Sendable {
   /// The furthest that any pipeline has read, with what its book says of the log.
   func estimate() throws(SpoolError) -> LogEstimate? {
     try read { connection throws(SpoolError) in
-      let rows = try PipelineRow.all(in: connection).filter { $0.active && !$0.log.rawValue.isEmpty }
+      let rows = try PipelineRow.all(in: connection).filter {
+        $0.active && $0.replay == nil && !$0.log.rawValue.isEmpty
+      }
       return rows.max { $0.checkpoint < $1.checkpoint }.map {
         LogEstimate(
           log: $0.log, next: $0.checkpoint, received: $0.receivedAt + $0.counters.handled - $0.receivedBefore)

@@ -200,6 +200,8 @@ package struct Batch: Sendable, Hashable {
   /// Sealed while it was uncertain whether its readings had been delivered under another identity
   /// (after the state database was rebuilt).
   package var possibleDuplicate: Bool
+  /// The replay that it comes from; nil for what a pipeline makes of what it receives.
+  package var replay: ReplayID?
   /// When the batch was sealed.
   package var sealed: Moment
 
@@ -207,7 +209,7 @@ package struct Batch: Sendable, Hashable {
     identity: BatchIdentity, version: String, log: LogID, firstOffset: Offset, lastOffset: Offset,
     count: Int, encoding: BatchEncoding, compression: BatchCompression, body: [UInt8], length: Int,
     digest: Digest, previous: Digest, parent: Parent? = nil, possibleDuplicate: Bool = false,
-    sealed: Moment
+    replay: ReplayID? = nil, sealed: Moment
   ) {
     self.identity = identity
     self.version = version
@@ -223,6 +225,7 @@ package struct Batch: Sendable, Hashable {
     self.previous = previous
     self.parent = parent
     self.possibleDuplicate = possibleDuplicate
+    self.replay = replay
     self.sealed = sealed
   }
 

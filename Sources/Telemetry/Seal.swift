@@ -13,10 +13,12 @@ package struct PipelineState: Sendable, Hashable {
   /// Batches that begin below this offset may have been delivered under another identity; nil when
   /// there is no doubt.
   package var possibleDuplicateUntil: Offset?
+  /// The replay that this is the state of; nil for a pipeline's own.
+  package var replay: ReplayID?
 
   package init(
     gateway: String, epoch: Epoch, nextSequence: Int64, previousDigest: Digest, log: LogID,
-    checkpoint: Offset, possibleDuplicateUntil: Offset? = nil
+    checkpoint: Offset, possibleDuplicateUntil: Offset? = nil, replay: ReplayID? = nil
   ) {
     self.gateway = gateway
     self.epoch = epoch
@@ -25,6 +27,7 @@ package struct PipelineState: Sendable, Hashable {
     self.log = log
     self.checkpoint = checkpoint
     self.possibleDuplicateUntil = possibleDuplicateUntil
+    self.replay = replay
   }
 }
 

@@ -25,7 +25,8 @@ struct AuditCommand: ParsableCommand {
         forebay audit
         forebay audit --spool /var/lib/forebay --json
 
-      The counters are those since each pipeline began, over all restarts.
+      The counters are those since each pipeline began, over all restarts. Replays have \
+      books of their own: what a replay received are the messages of its range.
 
       EXIT STATUS: 0 the books balance; 1 an equation is off; 2 the spool cannot be \
       read; 64 wrong usage.
@@ -52,6 +53,9 @@ struct AuditReport: Codable, Sendable {
 
   struct Pipeline: Codable, Sendable {
     var name: String
+    /// The id of the replay whose book it is.
+    var replay: String?
+    /// Of a replay: it has not ended.
     var active: Bool
     var columns: [String: Int64]
     var equations: [Equation]
@@ -73,7 +77,7 @@ struct AuditReport: Codable, Sendable {
     pipelines = audit.entries.map { entry in
       let ledger = entry.ledger
       return Pipeline(
-        name: entry.pipeline, active: entry.active,
+        name: entry.pipeline, replay: entry.replay?.rawValue, active: entry.active,
         columns: [
           "received": ledger.received, "waiting": ledger.waiting, "outbox": ledger.inOutbox,
           "deadLetters": ledger.deadLetters,
@@ -90,9 +94,14 @@ struct AuditReport: Codable, Sendable {
 
   var text: String {
     var lines: [String] = []
-    for pipeline in pipelines {
+    // Of replays that have ended only those are shown that have something to say.
+    let shown = pipelines.filter {
+      $0.replay == nil || $0.active || $0.columns["outbox"] != 0 || !$0.equations.allSatisfy(\.balances)
+    }
+    for pipeline in shown {
       func column(_ name: String) -> String { Output.grouped(pipeline.columns[name] ?? 0) }
-      lines.append("\(pipeline.name)\(pipeline.active ? "" : " (no longer configured)")")
+      let ended = pipeline.replay == nil ? " (no longer configured)" : " (has ended)"
+      lines.append("\(pipeline.name)\(pipeline.active ? "" : ended)")
       lines.append(
         "  messages      received \(column("received")) = unmatched \(column("unmatched"))"
           + " + rejected \(column("rejected")) + decoded \(column("decoded"))"

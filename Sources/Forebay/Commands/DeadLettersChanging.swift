@@ -128,9 +128,13 @@ extension DeadLettersCommand {
             + "\(outcome.overBudget == 1 ? "stays" : "stay"): over the budget of \(Output.bytes(budget.bytes))")
       }
       for (name, number) in outcome.orphans.sorted(by: { $0.key < $1.key }) {
+        let reason =
+          ReplayID.parse(book: name) == nil
+          ? "it is no longer configured; configure it again, or discard them"
+          : "that is a replay; replay their offsets once more, or discard them"
         Output.complain(
           "forebay dead-letters: \(Output.count(number, "dead letter")) of pipeline \(quoted(name)) "
-            + "cannot be run again: it is no longer configured; configure it again, or discard them")
+            + "cannot be run again: \(reason)")
       }
     }
   }

@@ -43,7 +43,10 @@ extension DeadLettersCommand {
     private func row(_ stored: StoredDeadLetter, isActive: Bool) -> [String] {
       let rejection = stored.letter.rejection
       return [
-        String(stored.letter.id), stored.pipeline + (isActive ? "" : " (no longer configured)"), rejection.rule,
+        String(stored.letter.id),
+        stored.pipeline
+          + (isActive || ReplayID.parse(book: stored.pipeline) != nil ? "" : " (no longer configured)"),
+        rejection.rule,
         rejection.origin.topic, Output.time(rejection.received.wall),
         rejection.isWithheld ? "withheld" : String(rejection.payload.count),
         rejection.reason + (stored.requested ? " (waits to be run again)" : ""),

@@ -115,6 +115,7 @@ extension StatusReport {
                 + ($0.deadLettersExpired > 0 ? " (\(Output.grouped($0.deadLettersExpired)) expired)" : ""),
             ]
           }))
+    if let replays, !replays.isEmpty { parts.append("Replays:\n" + ReplayReport.table(replays)) }
     parts.append(
       "Uplinks, counted since the start:\n"
         + Output.table(

@@ -38,6 +38,7 @@ extension Daemon {
         freeBytes: space.free, minimumFreeBytes: space.minimumFree, parked: spool.space.parked,
         log: end.log.rawValue, nextOffset: end.next.rawValue, received: end.received),
       pipelines: pipelineReports(books, waiting, try spool.state.deadLetterBytes(), end: end, now: now),
+      replays: try replayReports(),
       uplinks: uplinkStatus.map { StatusReport.Uplink($0, now: now.monotonic) },
       alarms: alarms(
         sources: sources, uplinks: uplinkStatus, stranded: stranded, now: now.monotonic))
@@ -49,7 +50,7 @@ extension Daemon {
     end: LogStore.End, now: Moment
   ) -> [StatusReport.Pipeline] {
     let figures = pipelines.figures
-    return books.filter { $0.active || totals[$0.pipeline] != nil }.map { book in
+    return books.filter { $0.replay == nil && ($0.active || totals[$0.pipeline] != nil) }.map { book in
       let figure = figures[book.pipeline]
       let total = totals[book.pipeline]
       return StatusReport.Pipeline(
@@ -64,6 +65,14 @@ extension Daemon {
         refused: book.ledger.refused, delivered: book.ledger.delivered,
         deadLetters: book.ledger.deadLetters, deadLetterBytes: letterBytes[book.pipeline] ?? 0,
         deadLettersExpired: book.ledger.expired)
+    }
+  }
+
+  /// Those that have not ended, and those of which something waits for its delivery.
+  private func replayReports() throws -> [ReplayReport] {
+    let note = pipelines.replayNote
+    return try spool.state.replays().filter { !$0.state.hasEnded || $0.ledger.inOutbox > 0 }.map { replay in
+      ReplayReport(replay, waitsFor: note?.0 == replay.id ? note?.1 : nil)
     }
   }
 

@@ -17,6 +17,7 @@ struct Work {
   private let logger: Logger
   private var runners: [PipelineRunner] = []
   private(set) var letters: DeadLetterKeeping
+  private var replays = ReplayWork()
   private var nextHousekeeping: Int64 = 0
   private var nextMirror: Int64 = 0
   private var retryAt: Int64 = 0
@@ -144,7 +145,7 @@ struct Work {
 
   /// Batches that were committed since the last call, by whatever occasion.
   mutating func takeSealedBatches() -> Int {
-    let total = retiredBatches + runners.reduce(0) { $0 + $1.batchesSealed }
+    let total = retiredBatches + replays.batchesSealed + runners.reduce(0) { $0 + $1.batchesSealed }
     defer { reportedBatches = total }
     return total - reportedBatches
   }
@@ -165,7 +166,7 @@ struct Work {
     for index in runners.indices {
       let name = runners[index].name
       do {
-        let stepped = try runners[index].step(reader, spool: spool, now: now) { reason in
+        let stepped = try runners[index].step(reader, spool: spool, now: now) { [logger] reason in
           logger.error(
             "messages cannot be read and are booked as damaged",
             metadata: ["pipeline": "\(name)", "reason": "\(reason)"])
@@ -178,8 +179,22 @@ struct Work {
     }
     try retireDrained(now: now)
     if let failure { throw failure }
+    // Only when there is nothing else to do.
+    if !progressed, let replays = runReplays(now: now) { progressed = replays }
     return progressed
   }
+
+  private mutating func runReplays(now: Moment) -> Bool? {
+    let running = runners.filter { $0.life == .running }
+    return replays.pass(spool, logger: logger, now: now) { name, version in
+      running.first { $0.name == name && $0.core.version == version }?.settings
+    }
+  }
+
+  /// Replays rest until the next start: whoever ends the pipelines does not wait for them.
+  mutating func endReplays() { replays.end() }
+  /// What the replay at hand waits for; nil when it does not, and when there is none.
+  var replayNote: (ReplayID, String)? { replays.note }
 
   private mutating func retireDrained(now: Moment) throws {
     for index in runners.indices.reversed() where runners[index].isDrained {
@@ -263,6 +278,7 @@ struct Work {
     }
     guard mustRestart else { return }
     for index in runners.indices { try runners[index].restart(state: spool.state, now: now) }
+    replays.drop()
     mustRestart = false
   }
 
@@ -289,7 +305,7 @@ struct Work {
   func nextDeadline(after now: Int64) -> Int64 {
     if retryAt > now { return retryAt }
     // Nothing is sealed before there is room, and room is looked for by the housekeeping.
-    let soonest = blocked == nil ? runners.map(\.deadline).min() ?? .max : .max
+    let soonest = blocked == nil ? min(replays.deadline, runners.map(\.deadline).min() ?? .max) : .max
     return max(now + 1_000_000, min(soonest, nextHousekeeping))
   }
 }

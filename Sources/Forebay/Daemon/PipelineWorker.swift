@@ -62,6 +62,7 @@ final class PipelineWorker: Sendable {
     var commands: [Command] = []
     var figures: [String: Figures] = [:]
     var expired: [String: DeadLetterKeeping.EarlyExpiry] = [:]
+    var replayNote: (ReplayID, String)?
     var trouble: String?
     var lastPass: Int64 = 0
   }
@@ -129,6 +130,8 @@ final class PipelineWorker: Sendable {
   var figures: [String: Figures] { shared.withLock { $0.figures } }
   /// Dead letters that went before they were old, by pipeline.
   var expired: [String: DeadLetterKeeping.EarlyExpiry] { shared.withLock { $0.expired } }
+  /// What the replay at hand waits for.
+  var replayNote: (ReplayID, String)? { shared.withLock { $0.replayNote } }
   /// Why nothing is sealed at present; nil when all is well.
   var trouble: String? { shared.withLock { $0.trouble } }
   /// When the thread last went round, in monotonic nanoseconds: the watchdog's question.
@@ -153,6 +156,7 @@ final class PipelineWorker: Sendable {
           if case .failure(let error) = result { work.recover(from: error, now: now) }
           done.resume(with: result)
         case .finish(let deadline, let done):
+          work.endReplays()
           finishing = (deadline, done)
         }
       }
@@ -162,6 +166,7 @@ final class PipelineWorker: Sendable {
       shared.withLock { shared in
         shared.figures = work.figures
         shared.expired = work.letters.early
+        shared.replayNote = work.replayNote
         shared.lastPass = now.monotonic
       }
       if let ending = finishing, progress == .idle || now.monotonic >= ending.deadline {

@@ -100,6 +100,8 @@ struct StatusReport: Codable, Sendable {
   var sources: [Source]
   var spool: Spool
   var pipelines: [Pipeline]
+  /// Nil: from a daemon that knows none.
+  var replays: [ReplayReport]?
   var uplinks: [Uplink]
   var alarms: [Alarm]
 }

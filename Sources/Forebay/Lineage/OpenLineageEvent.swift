@@ -54,7 +54,12 @@ struct OpenLineageEvent: Encodable {
     struct Field: Encodable {
       var name: String
       var type: String?
-      var ordinal_position: Int
+      var position: Int
+
+      private enum CodingKeys: String, CodingKey {
+        case name, type
+        case position = "ordinal_position"
+      }
     }
     var fields: [Field]
   }
@@ -86,8 +91,13 @@ struct OpenLineageEvent: Encodable {
   }
 
   struct RunFacets: Encodable {
-    var processing_engine: Facet<Engine>
-    var forebay_batch: Facet<Batch>
+    var engine: Facet<Engine>
+    var batch: Facet<Batch>
+
+    private enum CodingKeys: String, CodingKey {
+      case engine = "processing_engine"
+      case batch = "forebay_batch"
+    }
   }
 
   struct Run: Encodable {
@@ -154,10 +164,10 @@ struct OpenLineageEvent: Encodable {
     run = Run(
       runId: OpenLineageEvent.runID(batch.identity),
       facets: RunFacets(
-        processing_engine: Facet(
+        engine: Facet(
           schema: Self.facets + "/1-1-1/ProcessingEngineRunFacet.json#/$defs/ProcessingEngineRunFacet",
           content: Engine()),
-        forebay_batch: Facet(schema: "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunFacet", content: own)
+        batch: Facet(schema: "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunFacet", content: own)
       ))
     let steps = explanation?.steps.map(\.text).joined(separator: "\n")
     job = Job(
@@ -187,7 +197,7 @@ struct OpenLineageEvent: Encodable {
     let fields = explanation?.fields.map { fields in
       Schema(
         fields: fields.enumerated().map { index, field in
-          Schema.Field(name: field.name, type: field.type, ordinal_position: index + 1)
+          Schema.Field(name: field.name, type: field.type, position: index + 1)
         })
     }
     outputs = [

@@ -26,6 +26,8 @@ struct BatchLabel: Sendable, Hashable {
   /// Given exactly when ``identity`` names a part.
   var parent: Batch.Parent?
   var possibleDuplicate: Bool
+  /// The replay that it comes from.
+  var replay: ReplayID? = nil
 
   /// The whole batch that this is, or is a part of, as the sender describes it.
   var whole: Batch.Parent {
@@ -121,6 +123,12 @@ extension BatchLabel {
       return source
     }
     possibleDuplicate = field("Forebay-Possible-Duplicate") == "true"
+    replay = try field("Forebay-Replay").map { text throws(BatchLabelError) in
+      guard let replay = ReplayID(rawValue: text) else {
+        throw BatchLabelError(field: "Forebay-Replay", reason: "is not 8 lower-case hexadecimal digits")
+      }
+      return replay
+    }
 
     switch (identity.part, field("Forebay-Parent")) {
     case (nil, nil): parent = nil
@@ -186,6 +194,7 @@ extension BatchLabel {
       let value = "digest=\(parent.digest);previous=\(parent.previous);"
       out.append(("Forebay-Parent", value + "count=\(parent.count);length=\(parent.length)"))
     }
+    if let replay { out.append(("Forebay-Replay", replay.rawValue)) }
     if possibleDuplicate { out.append(("Forebay-Possible-Duplicate", "true")) }
     return out
   }

@@ -58,6 +58,8 @@ struct ChainReport: Sendable, Hashable {
   var repeated = 0
   /// Readings whose sender did not know whether it had delivered them under another identity.
   var possibleDuplicates = 0
+  /// The replay that the batches come from.
+  var replay: ReplayID?
   var gaps: [Gap] = []
   /// The first faults, in words.
   private(set) var faults: [String] = []
@@ -90,6 +92,7 @@ struct ChainReport: Sendable, Hashable {
       out.add("refused_unsplit", unsplit)
       out.add("duplicates", repeated)
       out.add("possible_duplicates", possibleDuplicates)
+      if let replay { out.add("replay", replay.rawValue) }
       let missing = gaps.filter { $0.missing == nil }.map { gap in
         "[\(gap.sequences.lowerBound),\(gap.sequences.upperBound)]"
       }
@@ -108,7 +111,7 @@ struct ChainReport: Sendable, Hashable {
   }
 
   var text: String {
-    var lines = ["\(key): \(verdict.rawValue)"]
+    var lines = ["\(key)\(replay.map { " (replay \($0))" } ?? ""): \(verdict.rawValue)"]
     lines.append(
       "  batches 1-\(highest): \(batches) held, \(Output.count(Int64(readings), "reading")), "
         + Output.count(Int64(bytes), "byte"))

@@ -72,6 +72,7 @@ extension ChainVerifier.Chain {
       report.fault("\(label.identity): \(error.reason)")
       return
     }
+    if let replay = label.replay { report.replay = replay }
     if label.possibleDuplicate { report.possibleDuplicates += lines.reduce(0) { $0 + $1.count } }
     if runs.contains(sequence) {
       report.repeated += lines.reduce(0) { $0 + $1.count }

@@ -75,7 +75,7 @@ struct PipelineTrial {
 
   /// What came of the records since the last one.
   mutating func portion() throws -> Portion {
-    if let last { core.close(last) }
+    if let last { core.drainWindows(last) }
     guard let seal = try core.nextSeal() else { return Portion() }
     core.sealed(seal)
     var portion = Portion(rejections: seal.rejections, counters: seal.counters)

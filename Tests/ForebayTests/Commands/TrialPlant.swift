@@ -28,7 +28,7 @@ final class TrialPlant {
       Configuration.Origin(path: config, bytes: Array(text.utf8)), shownAs: "test", files: .system,
       toleratesSurroundings: true)
     work = try Work(
-      spool: spool, plan: PipelineWorker.Plan(configuration), read: PipelineWorker.assignment,
+      spool: spool, plan: PipelineWorker.Plan(configuration), read: PipelineWorker.assignments(keptIn: spool.settings.directory),
       now: TrialPlant.moment(clock), logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
   }
 

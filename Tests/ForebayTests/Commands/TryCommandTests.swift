@@ -13,7 +13,7 @@ struct TryCommandTests {
   private func trial(_ plant: TrialPlant, _ candidate: String, limit: Int = 100) throws -> Trial {
     let reader = try plant.spool.reader()
     let running = try #require(try RegisteredPipeline.all(in: plant.folder).first)
-    let old = try #require(PipelineWorker.assignment(running.name, running.configuration))
+    let old = try #require(PipelineWorker.assignments(keptIn: plant.folder)(running.name, running.configuration))
     #expect(old.version == running.version)
     let new = try #require(try TryCommand.assignments(try plant.candidate(candidate)).first)
     var trial = try Trial(new, against: old, log: reader.log, first: try reader.start(), limit: limit)

@@ -62,7 +62,7 @@ private final class LetterBench {
     spool = try Spool.open(
       place, machine: Machine(id: "machine"), now: now, random: { .random(in: 0 ... .max) })
     work = try Work(
-      spool: spool, plan: plan(), read: PipelineWorker.assignment, now: now,
+      spool: spool, plan: plan(), read: PipelineWorker.assignments(keptIn: spool.settings.directory), now: now,
       logger: Logger(label: "test") { [log] _ in log })
   }
 
@@ -75,7 +75,7 @@ private final class LetterBench {
 
   func reload(_ change: (inout Settings) -> Void) throws {
     change(&settings)
-    try work.reload(plan(), read: PipelineWorker.assignment, now: now)
+    try work.reload(plan(), read: PipelineWorker.assignments(keptIn: spool.settings.directory), now: now)
   }
 
   /// The daemon dies and starts again.
