@@ -255,24 +255,22 @@ struct PipelineWorkTests {
     func results() throws -> [Int] { try bench.sealed()["p"] ?? [] }
     // A backlog, each message in a window of its own: what is read last closes all before it, and none is late.
     for _ in 0..<5 {
-      try bench.append(1)
       bench.pass(seconds: 100)
+      try bench.append(1)
     }
-    try bench.run(seconds: 0)
-    #expect(try bench.audited("late") == 0 && bench.audited("absorbed") == 5)
     try bench.run(seconds: 30)
     #expect(try results() == [0, 1, 2, 3])
+    #expect(try bench.audited("late") == 0 && bench.audited("absorbed") == 5)
     // The gateway is down for an hour, and the broker has kept a message of its beginning.
     let beginning = bench.clock
     bench.pass(seconds: 3_600)
     try bench.restart(pipeline("p"))
     try bench.run(seconds: 30)
     try bench.append(1, at: beginning)
-    try bench.run(seconds: 0)
-    #expect(try bench.audited("late") == 0)
     try bench.run(seconds: 120)
     try bench.run(seconds: 2)
     #expect(try results() == [0, 1, 2, 3, 4, 5])
+    #expect(try bench.audited("late") == 0)
     #expect(try bench.balances())
   }
 
