@@ -55,7 +55,7 @@ def disk_writes(pid):
 class House:
     """All of it ends with the house."""
 
-    def __init__(self, folder, binary, linger=None, upstream_port=None, batch=None):
+    def __init__(self, folder, binary, linger=None, upstream_port=None, batch=None, stages=None):
         self.folder, self.binary, self.children = folder, binary, []
         self.broker_port, self.upstream_port = free_port(), upstream_port or free_port()
         os.makedirs(folder)
@@ -68,7 +68,7 @@ sources:
   broker: {{ mqtt: {{ url: "mqtt://127.0.0.1:{self.broker_port}" }} }}
 spool: {{ directory: spool{f", linger: {linger}" if linger else ""} }}
 pipelines:
-  bench: {{ from: ["sensors/{{device}}/{{series}}"], key: device, time: {{ field: ts, unit: ms }}{f", batch: {batch}" if batch else ""}, to: upstream }}
+  bench: {{ from: ["sensors/{{device}}/{{series}}"], key: device, time: {{ field: ts, unit: ms }}{f", batch: {batch}" if batch else ""}{f", {stages}" if stages else ""}, to: upstream }}
 uplinks:
   upstream: {{ http: {{ url: "http://127.0.0.1:{self.upstream_port}/v1/batches" }} }}
 """)
@@ -154,6 +154,10 @@ uplinks:
         """Messages taken in, readings delivered."""
         status = self.status() or {"spool": {"received": 0}, "pipelines": []}
         return status["spool"]["received"], sum(p["delivered"] for p in status["pipelines"])
+
+    def decoded(self):
+        """Messages that pipelines have decoded, as of what they have committed."""
+        return sum(p["decoded"] for p in (self.status() or {"pipelines": []})["pipelines"])
 
     def expect_proof(self, upstream=True):
         """The books balance, and at the upstream the chain is whole."""
