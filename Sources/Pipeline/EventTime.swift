@@ -8,6 +8,7 @@ package enum EventTime {
   package static func nanoseconds(
     number: UnsafeRawBufferPointer, unit: PipelineSettings.TimeUnit
   ) -> Int64? {
+    if let time = plain(number, unit) { return time }
     var index = 0
     var isNegative = false
     if index < number.count, number[index] == UInt8(ascii: "-") {
@@ -63,6 +64,17 @@ package enum EventTime {
     return scale(mantissa, exponent)
   }
 
+  /// The same of what nearly all devices write, digits only, so few that nothing overflows; nil for anything else.
+  private static func plain(_ number: UnsafeRawBufferPointer, _ unit: PipelineSettings.TimeUnit) -> Int64? {
+    guard number.count + unit.powerOfTen <= 18 else { return nil }
+    var value: Int64 = 0
+    for byte in number {
+      guard byte &- 0x30 <= 9 else { return nil }
+      value = value &* 10 &+ Int64(byte &- 0x30)
+    }
+    return value * unit.nanoseconds
+  }
+
   /// mantissa * 10^exponent rounded down; nil beyond `Int64`. The mantissa is not 0.
   private static func scale(_ mantissa: UInt128, _ exponent: Int) -> Int64? {
     if exponent >= 0 {
@@ -87,6 +99,16 @@ package enum EventTime {
 }
 
 extension PipelineSettings.TimeUnit {
+  /// Nanoseconds in one.
+  var nanoseconds: Int64 {
+    switch self {
+    case .seconds: 1_000_000_000
+    case .milliseconds: 1_000_000
+    case .microseconds: 1_000
+    case .nanoseconds, .rfc3339: 1
+    }
+  }
+
   /// A unit is ten to this power nanoseconds; RFC 3339 counts nothing.
   var powerOfTen: Int {
     switch self {

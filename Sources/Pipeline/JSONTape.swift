@@ -259,13 +259,28 @@ package struct JSONTape: Sendable {
   ///   - bytes: those that were read.
   package func member(_ name: [UInt8], of index: Int, in bytes: UnsafeRawBufferPointer) -> Int? {
     guard values[index].kind == .object else { return nil }
-    var found: Int?
-    var child = index + 1
-    while child < values[index].next {
-      if isNamed(values[child], name, in: bytes) { found = child }
-      child = values[child].next
+    return name.withUnsafeBytes { name in
+      values.withUnsafeBufferPointer { values in
+        let end = values[index].next
+        var found: Int?
+        var child = index + 1
+        while child < end {
+          let value = values[child]
+          let length = Int(value.nameEnd - value.nameStart)
+          if value.nameHasEscapes {
+            if JSONText.unescape(UnsafeRawBufferPointer(rebasing: bytes[value.name])).elementsEqual(name) {
+              found = child
+            }
+          } else if length == name.count,
+            haveSameBytes(UnsafeRawBufferPointer(rebasing: bytes[value.name]), name)
+          {
+            found = child
+          }
+          child = value.next
+        }
+        return found
+      }
     }
-    return found
   }
 
   /// The index of an array's element; nil where there is none, or the value at `index` is no array.
@@ -274,13 +289,6 @@ package struct JSONTape: Sendable {
     var child = index + 1
     for _ in 0..<number { child = values[child].next }
     return child
-  }
-
-  @inline(__always)
-  private func isNamed(_ value: Value, _ name: [UInt8], in bytes: UnsafeRawBufferPointer) -> Bool {
-    let raw = UnsafeRawBufferPointer(rebasing: bytes[value.name])
-    if value.nameHasEscapes { return JSONText.unescape(raw) == name }
-    return raw.count == name.count && name.withUnsafeBytes { haveSameBytes($0, raw) }
   }
 
   /// The UTF-8 bytes that a string stands for, or the bytes of any other value.

@@ -17,9 +17,12 @@ struct Tally: Sendable {
 
   static func += (sum: inout Tally, next: Tally) {
     sum.counters += next.counters
-    sum.rejections += next.rejections
-    sum.rejectedBytes += next.rejectedBytes
-    sum.resolved += next.resolved
+    // Nearly always empty, and this is done for every message.
+    if !next.rejections.isEmpty {
+      sum.rejections += next.rejections
+      sum.rejectedBytes += next.rejectedBytes
+    }
+    if !next.resolved.isEmpty { sum.resolved += next.resolved }
   }
 }
 

@@ -102,7 +102,7 @@ package struct PipelineCore: Sendable {
         if let known = routes[entry.origin] {
           route = known
         } else {
-          route = router.route(group.origins[entry.origin])
+          route = router.route(group.origins[entry.origin], at: entry.origin)
           routes[entry.origin] = .some(route)
         }
         guard let route else {

@@ -87,7 +87,9 @@ enum BlockCodec {
     var origins: [Origin] = []
     origins.reserveCapacity(count)
     for _ in 0..<count {
-      origins.append(Origin(source: try reader.string(), topic: try reader.string()))
+      // Nearly always the one before.
+      let source = try reader.string(like: origins.last?.source)
+      origins.append(Origin(source: source, topic: try reader.string()))
     }
     guard reader.isAtEnd else { throw BlockFormatError(description: "bytes after the last origin") }
     return origins
@@ -158,17 +160,16 @@ enum BlockCodec {
     }
     var group = MessageGroup(
       boot: boot, origins: origins, capacity: count, payloadBytes: bytes.count - reader.position)
+    let payloads = reader.position
     for (index, entry) in entries.enumerated() {
-      let payload = try reader.range(entry.length)
-      bytes.withUnsafeBytes { buffer in
-        group.append(
-          origin: entry.origin, payload: UnsafeRawBufferPointer(rebasing: buffer[payload]),
-          qos: QoS(rawValue: entry.flags & 3) ?? .atMostOnce, retained: entry.flags & 4 != 0,
-          packetID: entry.packetID, properties: properties[index] ?? [],
-          monotonic: entry.monotonic, wall: entry.wall,
-          quality: entry.flags & 8 != 0 ? .synchronised : .unsynchronised)
-      }
+      _ = try reader.range(entry.length)
+      group.append(
+        origin: entry.origin, length: entry.length, qos: QoS(rawValue: entry.flags & 3) ?? .atMostOnce,
+        retained: entry.flags & 4 != 0, packetID: entry.packetID,
+        properties: entry.flags & 16 != 0 ? properties[index] ?? [] : [], monotonic: entry.monotonic, wall: entry.wall,
+        quality: entry.flags & 8 != 0 ? .synchronised : .unsynchronised)
     }
+    group.append(payloads: bytes[payloads..<reader.position])
     guard reader.isAtEnd else { throw BlockFormatError(description: "bytes after the last payload") }
     return group
   }
@@ -284,6 +285,21 @@ struct ByteReader {
   mutating func text(equals text: [UInt8]) throws(BlockFormatError) -> Bool {
     let count = try count(atMost: bytes.count)
     return bytes[try range(count)].elementsEqual(text)
+  }
+
+  /// A text; `known` itself where it is the same, which is cheaper than another.
+  mutating func string(like known: String?) throws(BlockFormatError) -> String {
+    guard let known else { return try string() }
+    let start = position
+    let range = try range(try count(atMost: bytes.count))
+    let isSame: Bool? = bytes.withUnsafeBytes { bytes in
+      known.utf8.withContiguousStorageIfAvailable {
+        haveSameBytes(UnsafeRawBufferPointer($0), UnsafeRawBufferPointer(rebasing: bytes[range]))
+      }
+    }
+    if isSame == true { return known }
+    position = start
+    return try string()
   }
 
   mutating func string() throws(BlockFormatError) -> String {

@@ -32,6 +32,11 @@ package struct Origin: Sendable, Hashable {
   package static func == (a: Origin, b: Origin) -> Bool {
     a.topic.hasSameBytes(as: b.topic) && a.source == b.source
   }
+
+  package func hash(into hasher: inout Hasher) {
+    // Sources are few: the topic tells.
+    topic.hashBytes(into: &hasher)
+  }
 }
 
 /// One message as a device published it, with the moment at which it was received.

@@ -102,6 +102,26 @@ package struct MessageGroup: Sendable, Hashable {
         retained: retained, packetID: packetID, monotonic: monotonic, wall: wall, quality: quality))
   }
 
+  /// Adds one message whose payload, the next so many bytes, comes later with those of the others
+  /// (``append(payloads:)``).
+  package mutating func append(
+    origin: Int, length: Int, qos: QoS, retained: Bool, packetID: UInt16, properties: [MessageProperty],
+    monotonic: Int64, wall: Int64, quality: ClockQuality
+  ) {
+    let start = entries.last?.payloadEnd ?? 0
+    if !properties.isEmpty { self.properties[entries.count] = properties }
+    entries.append(
+      Entry(
+        origin: origin, payloadStart: start, payloadEnd: start + length, qos: qos, retained: retained,
+        packetID: packetID, monotonic: monotonic, wall: wall, quality: quality))
+  }
+
+  /// The payloads of all messages that were added by their lengths alone.
+  package mutating func append(payloads bytes: ArraySlice<UInt8>) {
+    payloads.append(contentsOf: bytes)
+    precondition(entries.last?.payloadEnd ?? 0 == payloads.count, "every payload has its bytes")
+  }
+
   /// Adds one message by value. Its boot must be the group's.
   package mutating func append(_ message: Message) {
     precondition(message.received.boot == boot, "a group belongs to one boot")
