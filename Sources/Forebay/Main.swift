@@ -16,6 +16,7 @@ struct Forebay: AsyncParsableCommand {
     version: Version.current,
     subcommands: [
       RunCommand.self, CheckCommand.self, StatusCommand.self, AuditCommand.self,
+      DevicesCommand.self,
       DeadLettersCommand.self, LogCommand.self, SchemaCommand.self, LineageCommand.self, TryCommand.self,
       ReplayCommand.self, SimulateCommand.self, ReceiveCommand.self,
       DemoCommand.self,

@@ -15,9 +15,8 @@ struct ContractStage: Sendable {
     schema = contract.schema
     hasExpectations = !contract.expectations.isEmpty
     tags = contract.expectations.map { expectation in
-      let name = [expectation.rule.kind.rawValue, expectation.path?.description].compactMap { $0 }
       var tag: [UInt8] = []
-      tag.append(jsonString: Array(name.joined(separator: ":").utf8))
+      tag.append(jsonString: Array(expectation.name.utf8))
       return tag
     }
     findings = Array(repeating: 0, count: contract.expectations.count)

@@ -40,6 +40,12 @@ struct DedupeStage: Sendable {
 package struct StageDamage: Error, Sendable, CustomStringConvertible {
   package var stage: StageState.Stage
   package var damage: StateDamage
+
+  package init(stage: StageState.Stage, damage: StateDamage) {
+    self.stage = stage
+    self.damage = damage
+  }
+
   package var description: String { "\(stage.rawValue): \(damage)" }
 }
 

@@ -68,6 +68,8 @@ package struct PipelineCore: Sendable {
   }
   /// Whether the next message waits for the wall clock to be synchronised.
   package var isHeld: Bool { clock?.heldUntil != nil }
+  /// Until when it waits at most, in monotonic nanoseconds; nil where none does.
+  package var heldUntil: Int64? { clock?.heldUntil }
   /// What the stages have seen beside what the ledger counts.
   package var observations: StageObservations { stages.observations }
   /// Where the next seal will put the checkpoint.

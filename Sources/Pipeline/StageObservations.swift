@@ -1,6 +1,7 @@
 package import Telemetry
 
-/// What a pipeline's stages have seen beside what the ledger counts, since the pipeline began to run.
+/// What a pipeline's stages have seen beside what the ledger counts, since the pipeline began to run. Small, and made
+/// without a look at any device: somebody asks for it again and again.
 package struct StageObservations: Sendable, Hashable {
   /// Of the devices that are known.
   package struct Sequences: Sendable, Hashable {
@@ -26,15 +27,20 @@ package struct StageObservations: Sendable, Hashable {
 
   /// A field that appeared, vanished or changed its type.
   package struct DriftSighting: Sendable, Hashable {
+    /// The device, at most ``longestKey`` bytes of its name.
     package var key: String
     package var offset: Offset
     package var drift: Drift
+
+    /// Names are as long as their devices make them, and the last sightings are kept and shown.
+    package static let longestKey = 128
   }
 
   /// Readings that did not meet an expectation, in the order of the contract's.
   package var findings: [Int64] = []
   package var sequences: Sequences?
-  package var drifts: Int64 = 0
+  /// Nil without the stage.
+  package var drifts: Int64?
   /// The last ones, the newest last.
   package var recentDrifts: [DriftSighting] = []
   package var windows: Windows?
@@ -64,8 +70,9 @@ struct DriftStage: Sendable {
     for drift in report.add(key: key, tape: tape, at: index, in: bytes) {
       count += 1
       if recent.count == DriftStage.recentLimit { recent.removeFirst() }
+      let name = JSONText.unescape(key).prefix(StageObservations.DriftSighting.longestKey)
       recent.append(
-        StageObservations.DriftSighting(key: String(decoding: key, as: UTF8.self), offset: offset, drift: drift))
+        StageObservations.DriftSighting(key: String(decoding: name, as: UTF8.self), offset: offset, drift: drift))
     }
   }
 }

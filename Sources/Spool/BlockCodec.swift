@@ -131,12 +131,13 @@ enum BlockCodec {
     _ bytes: [UInt8], count: Int, boot: BootID, monotonic: Int64, wall: Int64, origins: [Origin]
   ) throws(BlockFormatError) -> MessageGroup {
     var reader = ByteReader(bytes)
-    var entries: [(flags: UInt8, origin: Int, packetID: UInt16, monotonic: Int64, wall: Int64, length: Int)] = []
     guard count <= bytes.count else { throw BlockFormatError(description: "more messages than bytes") }
-    entries.reserveCapacity(count)
+    var group = MessageGroup(boot: boot, origins: origins, capacity: count, payloadBytes: bytes.count)
+    var withProperties: [Int] = []
+    var length = 0
     var monotonic = monotonic
     var wall = wall
-    for _ in 0..<count {
+    for index in 0..<count {
       let flags = try reader.byte()
       guard flags & 0b1110_0000 == 0, flags & 3 != 3 else {
         throw BlockFormatError(description: "unknown flags \(flags) at byte \(reader.position - 1)")
@@ -152,24 +153,16 @@ enum BlockCodec {
       }
       monotonic &+= try reader.signed()
       wall &+= try reader.signed()
-      entries.append((flags, origin, packetID, monotonic, wall, try reader.count(atMost: bytes.count)))
-    }
-    var properties: [Int: [MessageProperty]] = [:]
-    for (index, entry) in entries.enumerated() where entry.flags & 16 != 0 {
-      properties[index] = try reader.properties()
-    }
-    var group = MessageGroup(
-      boot: boot, origins: origins, capacity: count, payloadBytes: bytes.count - reader.position)
-    let payloads = reader.position
-    for (index, entry) in entries.enumerated() {
-      _ = try reader.range(entry.length)
+      let payload = try reader.count(atMost: bytes.count)
+      length += payload
+      if flags & 16 != 0 { withProperties.append(index) }
       group.append(
-        origin: entry.origin, length: entry.length, qos: QoS(rawValue: entry.flags & 3) ?? .atMostOnce,
-        retained: entry.flags & 4 != 0, packetID: entry.packetID,
-        properties: entry.flags & 16 != 0 ? properties[index] ?? [] : [], monotonic: entry.monotonic, wall: entry.wall,
-        quality: entry.flags & 8 != 0 ? .synchronised : .unsynchronised)
+        origin: origin, length: payload, qos: QoS(rawValue: flags & 3) ?? .atMostOnce, retained: flags & 4 != 0,
+        packetID: packetID, monotonic: monotonic, wall: wall,
+        quality: flags & 8 != 0 ? .synchronised : .unsynchronised)
     }
-    group.append(payloads: bytes[payloads..<reader.position])
+    for index in withProperties { group.set(properties: try reader.properties(), of: index) }
+    group.append(payloads: bytes[try reader.range(length)])
     guard reader.isAtEnd else { throw BlockFormatError(description: "bytes after the last payload") }
     return group
   }

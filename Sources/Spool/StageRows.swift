@@ -25,6 +25,18 @@ enum StageRows {
       "DELETE FROM stage WHERE pipeline = ? AND stage = ?", .text(pipeline), .text(stage.rawValue))
   }
 
+  /// What one stage remembers.
+  static func rows(
+    of stage: StageState.Stage, of pipeline: String, in connection: Connection
+  ) throws(SpoolError) -> [StateRow] {
+    let row = try connection.statement("SELECT key, value FROM stage WHERE pipeline = ? AND stage = ? ORDER BY key")
+    defer { row.reset() }
+    try row.bind([.text(pipeline), .text(stage.rawValue)])
+    var rows: [StateRow] = []
+    while try row.step() { rows.append(StateRow(key: row.blob(0), value: row.blob(1))) }
+    return rows
+  }
+
   static func all(of pipeline: String, in connection: Connection) throws(SpoolError) -> [StageState] {
     let row = try connection.statement("SELECT stage, key, value FROM stage WHERE pipeline = ? ORDER BY stage, key")
     defer { row.reset() }

@@ -105,15 +105,19 @@ package struct MessageGroup: Sendable, Hashable {
   /// Adds one message whose payload, the next so many bytes, comes later with those of the others
   /// (``append(payloads:)``).
   package mutating func append(
-    origin: Int, length: Int, qos: QoS, retained: Bool, packetID: UInt16, properties: [MessageProperty],
-    monotonic: Int64, wall: Int64, quality: ClockQuality
+    origin: Int, length: Int, qos: QoS, retained: Bool, packetID: UInt16, monotonic: Int64, wall: Int64,
+    quality: ClockQuality
   ) {
     let start = entries.last?.payloadEnd ?? 0
-    if !properties.isEmpty { self.properties[entries.count] = properties }
     entries.append(
       Entry(
         origin: origin, payloadStart: start, payloadEnd: start + length, qos: qos, retained: retained,
         packetID: packetID, monotonic: monotonic, wall: wall, quality: quality))
+  }
+
+  /// Gives a message properties that it was added without.
+  package mutating func set(properties: [MessageProperty], of index: Int) {
+    if !properties.isEmpty { self.properties[index] = properties }
   }
 
   /// The payloads of all messages that were added by their lengths alone.

@@ -26,6 +26,8 @@ struct PipelineStagesTests {
     options.pipeline = """
       each: r
           dedupe: { by: [n], within: 1 h }
+          sequence: n
+          drift: true
           where: v > 0
           select: [n, "v * 2 AS double"]
       """
@@ -45,6 +47,13 @@ struct PipelineStagesTests {
       return status.spool.received == 4 && status.pipelines[0].backlog == 0 && status.pipelines[0].openReadings == 0
         && status.pipelines[0].outboxReadings == 0
     }
+    let seen = try house.run("status", ["--socket", house.spool + "/forebay.sock"]).output
+    #expect(seen.contains("missing 7, repeats 0, resets 0, unnumbered 0, of 2 devices"), "\(seen)")
+    #expect(seen.contains("changes 1; the last: /v of p2 was a number, is a string, at offset 2"), "\(seen)")
+    let name = try house.status().pipelines[0].name
+    let devices = try house.run("devices", ["--pipeline", name, "--worst", "--limit", "1", "--spool", house.spool])
+    #expect(devices.status == 0 && devices.output.contains("2 devices, as of the last seal"), "\(devices.output)")
+    #expect(devices.output.contains("/n number, /v string") && devices.output.contains("and 1 device more"))
     try house.expectProof()
     let columns = try columns(house)
     #expect(columns["produced"] == 7 && columns["duplicate"] == 2 && columns["decoded"] == 3)

@@ -68,6 +68,24 @@ enum Output {
     duration(Int64(min(max(0, seconds.isFinite ? seconds : 0), 9e9) * 1e9))
   }
 
+  /// Characters of a foreign text that are shown at most.
+  private static let longestText = 60
+
+  /// A text that devices wrote, for a terminal: what would act on it or hide is escaped, and the end of a long one
+  /// is cut off.
+  static func plain(_ text: String) -> String {
+    var out = ""
+    for (index, scalar) in text.unicodeScalars.enumerated() {
+      if index == longestText { return out + "..." }
+      switch scalar.properties.generalCategory {
+      case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse, .unassigned:
+        out += "\\u{\(String(scalar.value, radix: 16))}"
+      default: out.unicodeScalars.append(scalar)
+      }
+    }
+    return out
+  }
+
   /// A decimal number with so many places, without a locale.
   static func decimal(_ value: Double, places: Int) -> String {
     guard value.isFinite else { return "-" }

@@ -9,7 +9,9 @@ struct StatusCommand: ParsableCommand {
     discussion: """
       Asks the daemon over its local socket (status.socket in the configuration). \
       Sources and uplinks are counted since the daemon started, pipelines since they \
-      began. docs/status.md describes every state, alarm and field.
+      began. What the stages have seen (expectations that were not met, sequence \
+      numbers, fields that changed, windows) is told one stage a line. docs/status.md \
+      describes every state, alarm and field.
 
       EXAMPLES:
         forebay status
@@ -115,6 +117,10 @@ extension StatusReport {
                 + ($0.deadLettersExpired > 0 ? " (\(Output.grouped($0.deadLettersExpired)) expired)" : ""),
             ]
           }))
+    let stages = pipelines.flatMap(\.stageRows)
+    if !stages.isEmpty {
+      parts.append("What the stages have seen:\n" + Output.table(["PIPELINE", "STAGE", "SEEN"], stages))
+    }
     if let replays, !replays.isEmpty { parts.append("Replays:\n" + ReplayReport.table(replays)) }
     parts.append(
       "Uplinks, counted since the start:\n"

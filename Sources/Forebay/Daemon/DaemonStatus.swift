@@ -53,7 +53,7 @@ extension Daemon {
     return books.filter { $0.replay == nil && ($0.active || totals[$0.pipeline] != nil) }.map { book in
       let figure = figures[book.pipeline]
       let total = totals[book.pipeline]
-      return StatusReport.Pipeline(
+      var report = StatusReport.Pipeline(
         name: book.pipeline, version: figure?.version ?? "", draining: figure?.until != nil,
         backlog: figure.map { max(0, ($0.until ?? end.next) - $0.readPosition) } ?? 0,
         openReadings: figure?.openReadings ?? 0, outboxBatches: total?.batches ?? 0,
@@ -62,9 +62,12 @@ extension Daemon {
         decoded: book.ledger.decoded, unmatched: book.ledger.unmatched,
         rejected: book.ledger.rejected, damaged: book.ledger.damaged,
         produced: book.ledger.produced, duplicate: book.ledger.duplicate, filtered: book.ledger.filtered,
-        refused: book.ledger.refused, delivered: book.ledger.delivered,
+        refused: book.ledger.refused, emitted: book.ledger.emitted, late: book.ledger.late,
+        absorbed: book.ledger.absorbed, delivered: book.ledger.delivered,
         deadLetters: book.ledger.deadLetters, deadLetterBytes: letterBytes[book.pipeline] ?? 0,
         deadLettersExpired: book.ledger.expired)
+      if let figure { report.show(figure, now: now) }
+      return report
     }
   }
 

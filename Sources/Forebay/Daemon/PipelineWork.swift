@@ -139,7 +139,8 @@ struct Work {
           PipelineWorker.Figures(
             readPosition: runner.core.readPosition, checkpoint: runner.core.checkpoint,
             openReadings: runner.core.openReadings, openBytes: runner.core.openBytes,
-            version: runner.core.version, until: runner.until)
+            version: runner.core.version, until: runner.until, observations: runner.core.observations,
+            expectations: runner.core.settings.contract?.expectations ?? [], heldUntil: runner.core.heldUntil)
         )
       }, uniquingKeysWith: { first, _ in first })
   }

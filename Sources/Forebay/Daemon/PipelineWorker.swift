@@ -50,6 +50,11 @@ final class PipelineWorker: Sendable {
     var version: String
     /// Where it ends, once it was dropped from the configuration.
     var until: Offset?
+    var observations: StageObservations
+    /// What the findings among them are about.
+    var expectations: [Expectation]
+    /// Until when its next message waits for the wall clock, in monotonic nanoseconds; nil where none does.
+    var heldUntil: Int64?
   }
 
   private enum Command: Sendable {

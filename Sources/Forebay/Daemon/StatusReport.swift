@@ -55,12 +55,22 @@ struct StatusReport: Codable, Sendable {
     var duplicate: Int64 = 0
     var filtered: Int64 = 0
     var refused: Int64 = 0
+    var emitted: Int64 = 0
+    var late: Int64 = 0
+    var absorbed: Int64 = 0
     var delivered: Int64
     var deadLetters: Int64
     /// Of those that there are, as they count against `dead_letters.max`.
     var deadLetterBytes: Int64 = 0
     /// Those that have gone because of `dead_letters.keep` or `dead_letters.max`.
     var deadLettersExpired: Int64 = 0
+    // What its stages have seen (StageReport.swift); nil where it has no such stage, or is not running.
+    var expectations: [ExpectationCount]?
+    var sequence: SequenceCounts?
+    var drift: DriftCounts?
+    var windows: WindowCounts?
+    /// Seconds that its next message waits at most for the wall clock to be synchronised; nil when none does.
+    var heldSeconds: Double?
   }
 
   struct Uplink: Codable, Sendable {

@@ -81,6 +81,9 @@ package struct DriftReport: Sendable {
     return drifts ?? []
   }
 
+  /// The devices that are known, in the order of their bytes.
+  package var keys: [[UInt8]] { devices.sortedSlots.map { devices.key(of: $0) } }
+
   /// The fields that a device has, in the order in which they appeared; empty for one that is not known.
   package func fields(of key: [UInt8]) -> [(field: String, kind: JSONKind)] {
     let fields = devices.value(key)?.fields ?? []

@@ -76,6 +76,11 @@ package struct Expectation: Sendable, Hashable {
   }
 }
 
+extension Expectation {
+  /// Its kind and its field, as the tags of readings and the status have them: `range:temperature`, `freshness`.
+  package var name: String { [rule.kind.rawValue, path?.description].compactMap { $0 }.joined(separator: ":") }
+}
+
 /// A reading that does not meet an expectation. Holds nothing of its values.
 package struct Finding: Sendable, Hashable, CustomStringConvertible {
   package enum Kind: String, Sendable, Hashable {

@@ -80,6 +80,7 @@ struct CommandLineTests {
     let box = try TemporaryDirectory("nospool")
     let arguments = [
       ["audit"], ["dead-letters", "list"], ["log", "show"], ["dead-letters", "requeue", "--all"],
+      ["devices", "--pipeline", "p"],
     ].map { $0 + ["--spool", box.path] }
     for arguments in arguments {
       var command = try Forebay.parseAsRoot(arguments)
@@ -163,6 +164,7 @@ struct OutputTests {
   @Test("the status says since when it counts, and a daemon that cannot make one says why")
   func statusText() throws {
     let text = Self.status(messages: 1, bytes: 1, delivered: 1, sent: 1).text
+    #expect(!text.contains("What the stages have seen"))
     #expect(text.contains("Sources, counted since the start:") && text.contains("delivered since they began:"))
     let failure = #expect(throws: LocalSocket.Failure.self) {
       try StatusReport(document: Array(#"{"error":"the state is closed"}"#.utf8))

@@ -14,6 +14,7 @@ final class TrialPlant {
   private var clock: Int64 = 1_795_231_080_000_000_000
 
   var folder: String { directory.file("spool") }
+  var figures: [String: PipelineWorker.Figures] { work.figures }
 
   /// - Parameter pipeline: the settings of the pipeline `climate` behind `from`, as YAML's members.
   init(_ pipeline: String = "key: device") throws {

@@ -114,14 +114,17 @@ struct ConfigurationDocumentsTests {
         .init(
           name: "p", version: "v", draining: true, backlog: 1, openReadings: 1, outboxBatches: 1, outboxReadings: 1,
           oldestOutboxSeconds: 1, decoded: 1, unmatched: 1, rejected: 1, damaged: 1, produced: 1, delivered: 1,
-          deadLetters: 1)
+          deadLetters: 1, expectations: [.init(expectation: "e", action: "tag", count: 1)],
+          sequence: .init(devices: 1, missing: 1, repeats: 1, resets: 1, unnumbered: 1),
+          drift: .init(count: 1, recent: [.init(device: "d", field: "f", change: "c", offset: 1)]),
+          windows: .init(open: 1, keys: 1, closedEarly: 1, watermark: "w", behindSeconds: 1), heldSeconds: 1)
       ],
       uplinks: [
         .init(
           name: "u", state: "idle", attempts: 1, answers: [:], batchesDelivered: 1, readingsDelivered: 1, bytesSent: 1,
           inFlight: 1, lastError: "e", nextAttemptSeconds: 1, failingSeconds: 1, holds: ["h"])
       ], alarms: [])
-    let sections = ["sources", "pipelines", "uplinks", "alarms"]
+    let sections = ["sources", "pipelines", "uplinks", "alarms", "expectations"]
     for line in try Output.json(report).split(separator: "\n") {
       let parts = line.split(separator: "\"")
       guard parts.count >= 2, parts[1].allSatisfy({ $0.isLetter }), line.contains("\" : ") else { continue }
