@@ -2,12 +2,24 @@ internal import Pipeline
 
 /// A contract that is learned from readings: the schema that they have in common, for people to go on from.
 struct ContractDraft {
-  private var inference = SchemaInference()
+  private var inference: SchemaInference
   /// Texts or messages that were no readings, by reason.
   private(set) var refused: [String: Int] = [:]
 
   /// Reasons that are told apart; the rest counts as one.
   private static let maximumReasons = 100
+
+  /// Learns from a file, which nothing is known about.
+  init() { inference = SchemaInference() }
+
+  /// Learns from a pipeline's readings. Nothing of what it masks may get into a contract, which is kept and handed on.
+  /// Masks name fields as `select` leaves them: behind one it is not known which field of the reading is meant, and no
+  /// values are told at all.
+  init(readingsOf settings: PipelineSettings) {
+    let rules = settings.mask?.rules ?? []
+    inference = SchemaInference(
+      hiding: rules.map(\.fields), quotesValues: rules.isEmpty || settings.select.isEmpty)
+  }
 
   var readings: Int { inference.readings }
   var refusals: Int { refused.values.reduce(0, +) }

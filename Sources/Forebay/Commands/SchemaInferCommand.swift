@@ -14,7 +14,9 @@ extension SchemaCommand {
         names where to begin. A file holds a JSON object, an array of objects, or one object in each \
         line; - is standard input.
 
-        What is learned is what was seen: look at what is required, and widen an enum that is not complete.
+        What is learned is what was seen: look at what is required, and widen an enum that is not complete. \
+        Of fields that the pipeline masks only the type is learned; where it also has a select, no enum and \
+        no range of any field.
 
         EXAMPLES:
           forebay schema infer --pipeline climate > climate.json
@@ -115,7 +117,8 @@ extension SchemaCommand {
     // MARK: From the log
 
     private func learn(pipeline name: String) throws -> ContractDraft {
-      var preview = ReadingPreview(settings: try settings(of: name))
+      let settings = try settings(of: name)
+      var preview = ReadingPreview(settings: settings)
       let reader = try place.reader()
       let now = SystemClock.wall()
       let end = try reader.end().next
@@ -129,7 +132,7 @@ extension SchemaCommand {
         let stop = try latest.flatMap { try reader.offset(atWall: $0) } ?? end
         offset = max(offset, Offset(stop.rawValue - Int64(limit)))
       }
-      var draft = ContractDraft()
+      var draft = ContractDraft(readingsOf: settings)
       var taken = 0
       while offset < end, taken < limit {
         switch try reader.next(from: offset, interested: { preview.takes($0) }) {

@@ -82,8 +82,9 @@ struct Work {
       .reduce(0) { $0 + $1.batchesSealed }
   }
 
-  /// Windows that were opened under other rules than today's, while the daemon was stopped, are closed under theirs.
-  /// Where the rules are lost, ``runner(_:state:now:)`` books it.
+  /// Windows that were opened under other rules than today's, while the daemon was stopped or before a reload, are
+  /// closed under theirs. Then nothing is left of them but how far they were closed, which says nothing under
+  /// today's. Where the rules are lost, ``runner(_:state:now:)`` books it.
   private func closeOldWindows(
     before assignment: PipelineWorker.Assignment, read: (String, [UInt8]) -> PipelineWorker.Assignment?, now: Moment
   ) throws {
@@ -99,8 +100,10 @@ struct Work {
         settings: old.settings, version: old.version, state: state, stages: stages, now: now)
     else { return }
     try runner.drainWindows(spool, now: now)
+    try spool.state.forget(.windows, of: name)
     logger.notice(
-      "open windows were closed under the rules that they were opened under", metadata: ["pipeline": "\(name)"])
+      "the rules of windows have changed: those that were open were closed under the old ones",
+      metadata: ["pipeline": "\(name)"])
   }
 
   /// A runner with what its stages remember. A stage whose memory cannot be read begins with none, and that is

@@ -49,7 +49,8 @@ enum SampleMessages {
           description: "\(path):\(index + 1): \(reason); a line is {\"topic\":…,\"payload\":…} or has payloadBase64 "
             + "instead, or name the one --topic that the whole file came on")
       }
-      guard let line = try? JSONDecoder().decode(Line.self, from: Data(text)) else { throw fault("no message") }
+      let line: Line
+      do { line = try JSONDecoder().decode(Line.self, from: Data(text)) } catch { throw fault(reason(error)) }
       let payload: [UInt8]
       switch (line.payload, line.payloadBase64) {
       case (let text?, nil): payload = Array(text.utf8)
@@ -73,6 +74,20 @@ enum SampleMessages {
       records.append(Record(offset: Offset(Int64(records.count)), message: message))
     }
     return records
+  }
+
+  /// Names members and never what they hold.
+  private static func reason(_ error: any Error) -> String {
+    switch error {
+    case DecodingError.typeMismatch(_, let context) where context.codingPath.last?.stringValue == "payload":
+      #"payload must be the payload as a text, with what is within quoted: "payload":"{\"t\":1}""#
+    case DecodingError.typeMismatch(_, let context) where !context.codingPath.isEmpty,
+      DecodingError.dataCorrupted(let context) where !context.codingPath.isEmpty:
+      "\(context.codingPath.map(\.stringValue).joined(separator: ".")) holds a value of another kind"
+    case DecodingError.keyNotFound(let key, _): "\(key.stringValue) is missing"
+    case DecodingError.typeMismatch: "it is no JSON object"
+    default: "it is no JSON"
+    }
   }
 
   private static func message(_ origin: Origin, _ payload: [UInt8], received: Moment) -> Message {

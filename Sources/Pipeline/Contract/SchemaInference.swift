@@ -1,5 +1,8 @@
 /// Learns a schema from readings: what types fields have, which are always there, and which have few values.
 ///
+/// A schema is handed on and kept for years, so nothing of the values of hidden fields gets into it: an `enum` and a
+/// range quote what was seen, and the members of an object may be named after people.
+///
 /// Bounded in fields, nesting and values that are remembered; past a bound the schema says less, never something
 /// wrong. The same readings in the same order give the same text.
 package struct SchemaInference: Sendable {
@@ -34,7 +37,16 @@ package struct SchemaInference: Sendable {
   /// Readings that were looked at.
   package private(set) var readings = 0
 
-  package init() {}
+  private let hidden: [FieldPattern]
+  private let quotesValues: Bool
+
+  /// - Parameters:
+  ///   - hidden: fields of which only the type is told.
+  ///   - quotesValues: whether values of the others may be told, as an `enum` or a range.
+  package init(hiding hidden: [FieldPattern] = [], quotesValues: Bool = true) {
+    self.hidden = hidden
+    self.quotesValues = quotesValues
+  }
 
   // MARK: Looking
 
@@ -142,7 +154,7 @@ package struct SchemaInference: Sendable {
     var output = "{\n  \"$schema\": \"\(MetaSchemas.dialect)\""
     if readings > 0 {
       output += ",\n  \"description\": \"learned from \(readings) reading\(readings == 1 ? "" : "s")\""
-      write(keywords(0, level: 1), level: 1, to: &output, isFirst: false)
+      write(keywords(0, level: 1, hidden: hidden.map { $0.steps[...] }), level: 1, to: &output, isFirst: false)
     }
     output += "\n}\n"
     return Array(output.utf8)
@@ -170,7 +182,10 @@ package struct SchemaInference: Sendable {
     return "\"\(String(decoding: inside, as: UTF8.self))\""
   }
 
-  private func keywords(_ number: Int, level: Int) -> [(name: String, value: String)] {
+  /// - Parameter hidden: what is left of the hidden fields' paths from this node on; an empty one ends here.
+  private func keywords(
+    _ number: Int, level: Int, hidden: [ArraySlice<FieldPattern.Step>]
+  ) -> [(name: String, value: String)] {
     let node = nodes[number]
     var keywords: [(name: String, value: String)] = []
     // A number that was whole only some of the time is no integer.
@@ -178,10 +193,11 @@ package struct SchemaInference: Sendable {
       .map { "\"\(SchemaTypes.names[$0])\"" }
     if types.count == 1 { keywords.append(("type", types[0])) }
     if types.count > 1 { keywords.append(("type", "[\(types.joined(separator: ", "))]")) }
-    if let least = node.least, let greatest = node.greatest, number > 0 {
+    if hidden.contains(where: \.isEmpty) { return keywords }
+    if quotesValues, let least = node.least, let greatest = node.greatest, number > 0 {
       keywords.append(("description", "\"from \(least) to \(greatest)\""))
     }
-    if let choices = choices(node) {
+    if quotesValues, let choices = choices(node) {
       keywords.append(("enum", "[\(choices.map(quoted).joined(separator: ", "))]"))
     }
     let fields = node.fields.sorted { $0.key.lexicographicallyPrecedes($1.key) }
@@ -189,7 +205,8 @@ package struct SchemaInference: Sendable {
       let members = fields.map { name, field in
         (
           name: String(quoted(name).dropFirst().dropLast()),
-          value: object(self.keywords(field, level: level + 2), level: level + 1)
+          value: object(
+            self.keywords(field, level: level + 2, hidden: behind(hidden) { $0 == .member(name) }), level: level + 1)
         )
       }
       keywords.append(("properties", object(members, level: level)))
@@ -197,9 +214,20 @@ package struct SchemaInference: Sendable {
       if !required.isEmpty { keywords.append(("required", "[\(required.joined(separator: ", "))]")) }
     }
     if node.element >= 0 {
-      keywords.append(("items", object(self.keywords(node.element, level: level + 1), level: level)))
+      // One element's path hides all of them: they are told as one.
+      let rest = behind(hidden) { step in
+        if case .member = step { false } else { true }
+      }
+      keywords.append(
+        ("items", object(self.keywords(node.element, level: level + 1, hidden: rest), level: level)))
     }
     return keywords
+  }
+
+  private func behind(
+    _ paths: [ArraySlice<FieldPattern.Step>], _ leads: (FieldPattern.Step) -> Bool
+  ) -> [ArraySlice<FieldPattern.Step>] {
+    paths.filter { $0.first.map(leads) ?? false }.map { $0.dropFirst() }
   }
 
   /// The strings of an `enum`: only where there was nothing but strings, each seen more than once.

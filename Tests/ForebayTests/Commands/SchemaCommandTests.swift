@@ -217,6 +217,31 @@ struct SchemaCommandTests {
     #expect(text.contains(#""type": ["number", "string"]"#))
   }
 
+  @Test("What a pipeline masks gets into no contract that is learned from its messages")
+  func masked() throws {
+    func learned(_ stages: String) throws -> String {
+      let configuration = try Configuration.decode(
+        Configuration.Origin(
+          path: "/etc/forebay.yaml",
+          bytes: Array(
+            """
+            gateway: { id: g }
+            sources: { floor: { mqtt: { url: "mqtt://127.0.0.1" } } }
+            pipelines: { p: { from: ["#"], \(stages), to: c } }
+            uplinks: { c: { http: { url: "http://127.0.0.1/" } } }
+            """.utf8)), shownAs: "forebay.yaml", files: .system, toleratesSurroundings: true)
+      var draft = ContractDraft(readingsOf: configuration.pipelines[0])
+      let line = #"{"card":"ANNA","room":"hall"}"# + "\n"
+      draft.add(text: Array(String(repeating: line, count: 20).utf8), limit: 100)
+      return draft.file(ContractID(name: "p", version: .init(major: 1, minor: 0, patch: 0)))
+    }
+    #expect(try learned("decode: json").contains("ANNA"))
+    let masked = try learned("mask: { card: hide }")
+    #expect(!masked.contains("ANNA") && masked.contains("hall"))
+    // Which field the mask is about is not known behind a select.
+    #expect(!(try learned("select: [card AS who], mask: { who: hide }").contains("ANNA")))
+  }
+
   private func moment(_ seconds: Int) -> Moment {
     let time = Int64(seconds) * 1_000_000_000
     return Moment(boot: BootID(high: 1, low: 2), monotonic: time, wall: time, quality: .synchronised)

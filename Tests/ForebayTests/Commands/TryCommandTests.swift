@@ -161,7 +161,10 @@ struct TryCommandTests {
     #expect(many[1].message.received.wall == 1_767_225_600_000_000_000)
     #expect(many[1].message.received.quality == .unsynchronised)
     for (text, reason) in [
-      ("{}", "s:1: no message"), (#"{"topic":"t"}"#, "one of payload"),
+      ("{}", "s:1: topic is missing"), ("x", "s:1: it is no JSON"), ("[]", "it is no JSON object"),
+      (#"{"topic":"t","payload":{"secret":1}}"#, "payload must be the payload as a text"),
+      (#"{"topic":"t","payload":"","qos":"high"}"#, "qos holds a value of another kind"),
+      (#"{"topic":"t"}"#, "one of payload"),
       ("\n" + #"{"topic":"t","payloadBase64":"*"}"#, "s:2: payloadBase64"),
       (#"{"topic":"t","payload":"","received":"noon"}"#, "received is no"),
     ] {

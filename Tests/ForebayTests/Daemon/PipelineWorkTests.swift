@@ -274,6 +274,26 @@ struct PipelineWorkTests {
     #expect(try bench.balances())
   }
 
+  @Test("Other windows begin where the old ones were closed, and nothing of that is a fault")
+  func otherWindows() throws {
+    func pipeline(_ window: String) -> String {
+      Bench.configuration(["p"]).replacing("batch:", with: "window: { \(window) }, batch:")
+    }
+    let bench = try Bench(pipeline("every: 1 h, emit: { n: count(*) }"))
+    try bench.append(5)
+    // What is read is stored with what windows remember at the next seal.
+    for _ in 0..<10 { try bench.run(seconds: 30) }
+    #expect(try bench.sealed()["p"] ?? [] == [])
+    try bench.restart(pipeline("every: 2 h, emit: { n: count(*) }"))
+    #expect(try bench.sealed() == ["p": [5]], "what was open is closed under its own rules")
+    try bench.append(3)
+    for _ in 0..<10 { try bench.run(seconds: 30) }
+    try bench.reload(pipeline("every: 2 h, emit: { total: sum(n), n: count(*) }"))
+    #expect(try bench.sealed() == ["p": [5, 3]])
+    #expect(try Audit.take(directory: bench.spool.settings.directory).faults.isEmpty)
+    #expect(try bench.balances())
+  }
+
   @Test("Waits for the next look at the space while there is no room, and for the retry after a failure")
   func deadlines() throws {
     let bench = try Bench(Bench.configuration(["p"]))

@@ -2,8 +2,9 @@ import Pipeline
 import Testing
 
 /// The schema that is learned from readings.
-private func infer(_ readings: [String]) throws -> String {
-  var inference = SchemaInference()
+private func infer(_ readings: [String], hiding: [String] = [], quotesValues: Bool = true) throws -> String {
+  var inference = SchemaInference(
+    hiding: try hiding.map { try FieldPattern(parsing: $0) }, quotesValues: quotesValues)
   for reading in readings {
     let bytes = Array(reading.utf8)
     let tape = try read(bytes).get()
@@ -14,6 +15,29 @@ private func infer(_ readings: [String]) throws -> String {
 
 @Suite("Schema inference")
 struct SchemaInferenceTests {
+  /// Twenty readings, whose personal values all hold `ANNA` or are 4711.
+  private static let personal = (0..<20).map { number in
+    #"{"mode":"on","n":\#(number),"card":"ANNA","pin":4711,"owner":{"ANNA":{"room":4711}},"#
+      + #""visits":[{"m\u0061il":"ANNA","door":"north"}],"odd":["ANNA","ANNA"]}"#
+  }
+
+  @Test("Of hidden fields nothing but the type is learned, and of the others what they say")
+  func hiddenFields() throws {
+    let text = try infer(
+      SchemaInferenceTests.personal, hiding: ["card", "pin", "owner", "visits[].mail", "odd[0]", "nowhere.x"])
+    #expect(!text.contains("ANNA") && !text.contains("4711"), "\(text)")
+    #expect(text.contains(#""enum": ["on"]"#) && text.contains(#""enum": ["north"]"#) && text.contains("from 0 to 19"))
+    #expect(text.contains(#""required": ["card", "mode", "n", "odd", "owner", "pin", "visits"]"#))
+    #expect(text.contains(#""required": ["door", "mail"]"#))
+  }
+
+  @Test("Where values are not to be quoted, there is no enum and no range")
+  func withoutValues() throws {
+    let text = try infer(SchemaInferenceTests.personal, quotesValues: false)
+    #expect(!text.contains("enum") && !text.contains("\"from ") && !text.contains("4711"))
+    #expect(text.contains(#""mail": {"#) && text.contains(#""type": "integer""#))
+  }
+
   @Test("Types, required fields, choices and bounds are learned, and written the same way each time")
   func learning() throws {
     let readings = (0..<20).map { number in
