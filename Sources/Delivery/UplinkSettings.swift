@@ -68,6 +68,9 @@ package struct UplinkSettings: Sendable, Hashable {
   /// this are set aside in a row (docs/delivery-protocol.md, "Refusals in a row").
   package var refusalsBeforeHold: Int = 5
 
+  /// What its link costs; nil where that is not known, or nothing.
+  package var price: LinkPrice?
+
   package init(name: String, kind: Kind) {
     self.name = name
     self.kind = kind

@@ -39,6 +39,9 @@ enum Output {
     return unit == 0 ? "\(count) B" : "\(decimal(value, places: 1)) \(units[unit])"
   }
 
+  /// An amount of money: two places, four below 1.
+  static func money(_ amount: Double) -> String { decimal(amount, places: amount < 1 ? 4 : 2) }
+
   /// `1 dead letter`, `2 dead letters`, `1,000 batches`.
   static func count(_ number: Int64, _ noun: String) -> String {
     let ending = noun.hasSuffix("ch") || noun.hasSuffix("s") ? "es" : "s"

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Delivery
 internal import Glibc
 internal import Pipeline
 internal import Spool
@@ -249,7 +250,7 @@ extension ReplayCommand {
           try ReplayEstimate(
             request, settings: settings, version: source.version,
             stages: try state.stages(of: pipeline).filter { $0.stage == .clock }, reader: reader,
-            clock: SystemClock.monotonic)
+            price: price(of: settings.to), clock: SystemClock.monotonic)
         }
         if estimate == nil {
           Output.complain(
@@ -270,6 +271,11 @@ extension ReplayCommand {
         }
         try follow(replay.id, state)
       }
+    }
+
+    /// Of today's configuration: what it costs is no part of a version.
+    private func price(of uplink: String) -> LinkPrice? {
+      (try? Configuration.load(path: place.config))?.uplinks.first { $0.name == uplink }?.price
     }
 
     /// The settings of that version: of the configuration that the daemon keeps, or of the file.

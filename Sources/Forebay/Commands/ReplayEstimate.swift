@@ -1,3 +1,4 @@
+internal import Delivery
 internal import Pipeline
 internal import Spool
 internal import Telemetry
@@ -32,6 +33,10 @@ struct ReplayEstimate: Codable, Sendable {
   var bytes: Int64
   /// Of readings, uncompressed.
   var plainBytes: Int64
+  /// What sending it costs by the price of the uplink; nil where that has none.
+  var cost: Double?
+  /// As the configuration names it.
+  var currency: String?
   /// At its rate; nil without one.
   var seconds: Int64?
 
@@ -43,7 +48,7 @@ struct ReplayEstimate: Codable, Sendable {
   ///   - limit: messages beyond which samples have to do.
   init(
     _ request: Replay.Request, settings: PipelineSettings, version: String, stages: [StageState], reader: LogReader,
-    limit: Int64 = ReplayEstimate.sampleLimit, clock: () -> Int64
+    price: LinkPrice? = nil, limit: Int64 = ReplayEstimate.sampleLimit, clock: () -> Int64
   ) throws {
     let offsets = request.offsets
     messages = offsets.upperBound - offsets.lowerBound
@@ -101,6 +106,8 @@ struct ReplayEstimate: Codable, Sendable {
     batches = scaled(sealed.batches)
     bytes = scaled(sealed.bytes)
     plainBytes = scaled(sealed.plain)
+    cost = price?.cost(of: bytes)
+    currency = price?.currency
     seconds = request.rate > 0 ? (messages + request.rate - 1) / request.rate : nil
   }
 
@@ -115,6 +122,7 @@ struct ReplayEstimate: Codable, Sendable {
       "  readings   \(about)\(Output.grouped(readings)) in \(Output.count(batches, "batch")), and "
         + Output.count(refused, "dead letter"))
     lines.append("  upstream   \(about)\(Output.bytes(bytes)), uncompressed \(Output.bytes(plainBytes))")
+    if let cost, let currency { lines.append("  costs      \(about)\(Output.money(cost)) \(currency)") }
     if let seconds { lines.append("  takes      \(Output.duration(seconds * 1_000_000_000)) at least, by its rate") }
     lines.append(
       "  reckoned   from "

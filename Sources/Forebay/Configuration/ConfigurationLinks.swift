@@ -103,8 +103,19 @@ extension ConfigurationDecoder {
     }
     section.set(&uplink.concurrency, from: "concurrency") { $0.integer(in: 1...64) }
     section.set(&uplink.refusalsBeforeHold, from: "refusals_before_hold") { $0.integer(in: 2...1000) }
+    uplink.price = section.optional("price").flatMap(price)
     section.close()
     return http ?? file == nil ? nil : Placed(settings: uplink, value: value)
+  }
+
+  private func price(_ value: ConfigurationValue) -> LinkPrice? {
+    let expected = "a price such as '0.12 EUR/MB' or '90 EUR/GB'"
+    guard let text = value.text(expected: expected) else { return nil }
+    guard let price = LinkPrice(text) else {
+      value.error("\(quoted(text)) is no price, expected \(expected)")
+      return nil
+    }
+    return price
   }
 
   private func http(_ value: ConfigurationValue) -> UplinkSettings.HTTP? {

@@ -1,3 +1,4 @@
+import Delivery
 import Logging
 import Pipeline
 import Telemetry
@@ -399,8 +400,8 @@ struct ReplayWorkTests {
       PipelineWorker.assignments(keptIn: bench.spool.settings.directory)("p", source.configuration)?.settings)
     func estimate(limit: Int64, clock: () -> Int64 = { 0 }) throws -> ReplayEstimate {
       try ReplayEstimate(
-        request, settings: settings, version: source.version, stages: [], reader: bench.spool.reader(), limit: limit,
-        clock: clock)
+        request, settings: settings, version: source.version, stages: [], reader: bench.spool.reader(),
+        price: LinkPrice("1000 EUR/MB"), limit: limit, clock: clock)
     }
     let whole = try estimate(limit: 1_000)
     request.rate = 0
@@ -412,6 +413,7 @@ struct ReplayWorkTests {
     // The names of the batches are others, their bodies are not.
     #expect(whole.bytes == replay.bytes)
     #expect(whole.seconds == 4)
+    #expect(abs((whole.cost ?? 0) - Double(replay.bytes) / 1_000) < 1e-9 && whole.text.contains(" EUR"))
     let sample = try estimate(limit: 250)
     #expect(sample.isSample && sample.sampledMessages == 250)
     #expect(abs(sample.readings - whole.readings) < whole.readings / 5)
