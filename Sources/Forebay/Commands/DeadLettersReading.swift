@@ -177,12 +177,16 @@ extension DeadLettersCommand {
       let rejection = stored.letter.rejection
       let received = Output.time(rejection.received.wall)
       let part = rejection.reading.map { ", reading \($0) of its message, counted from 0" } ?? ""
+      // What the upstream refuses is a line of a batch, which says nothing of topics.
+      let origin = rejection.origin
+      let topic =
+        origin.topic.isEmpty ? "not known: a reading out of a batch" : "\(origin.topic) from \(origin.source)"
       let head = """
         dead letter \(stored.letter.id)
           pipeline  \(stored.pipeline)
           stage     \(rejection.stage.rawValue), rule \(rejection.rule)
           reason    \(rejection.reason)
-          topic     \(rejection.origin.topic) from \(rejection.origin.source)
+          topic     \(topic)
           received  \(received), offset \(rejection.offset) of log \(rejection.log)\(part)
           kept      \(stored.since.map { "since \(Output.time($0))" } ?? "since before the clock was synchronised")
           attempts  \(stored.attempts)\(stored.requested ? ", waits to be run again" : "")

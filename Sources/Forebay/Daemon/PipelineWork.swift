@@ -83,8 +83,7 @@ struct Work {
   }
 
   /// Windows that were opened under other rules than today's, while the daemon was stopped or before a reload, are
-  /// closed under theirs. Then nothing is left of them but how far they were closed, which says nothing under
-  /// today's. Where the rules are lost, ``runner(_:state:now:)`` books it.
+  /// closed under theirs. Then nothing is left of them but how far they were closed, where today's go on. Where the rules are lost, ``runner(_:state:now:)`` books it.
   private func closeOldWindows(
     before assignment: PipelineWorker.Assignment, read: (String, [UInt8]) -> PipelineWorker.Assignment?, now: Moment
   ) throws {
@@ -100,7 +99,6 @@ struct Work {
         settings: old.settings, version: old.version, state: state, stages: stages, now: now)
     else { return }
     try runner.drainWindows(spool, now: now)
-    try spool.state.forget(.windows, of: name)
     logger.notice(
       "the rules of windows have changed: those that were open were closed under the old ones",
       metadata: ["pipeline": "\(name)"])

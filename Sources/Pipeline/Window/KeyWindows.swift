@@ -93,6 +93,14 @@ struct WindowHorizon: Sendable, Hashable {
   var closed: Int64 = .min
   /// The latest end of a window that was closed early: one of its time opened later has not all its readings.
   var partial: Int64 = .min
+
+  /// For windows under other rules: what is closed stays closed, and one that begins before the last of the old
+  /// windows ended has not all its readings, for some of them are in those.
+  func takenOver(by plan: WindowPlan) -> WindowHorizon {
+    let seam = max(closed, partial)
+    guard seam > .min else { return self }
+    return WindowHorizon(closed: closed, partial: saturating(seam, plus: plan.settings.length - 1))
+  }
 }
 
 /// The windows of one key.

@@ -256,7 +256,8 @@ package struct WindowSet: Sendable {
     horizon.stored()
   }
 
-  /// State as it was stored under the same span and aggregates, in any order.
+  /// State as it was stored under the same span and aggregates, in any order. Under others only how far windows are
+  /// closed is taken over, and it must be all that there is: see ``drain()``.
   package init(restoring rows: [StateRow], settings: WindowSettings) throws(StateDamage) {
     self.init(settings: settings)
     guard !rows.isEmpty else { return }
@@ -271,7 +272,12 @@ package struct WindowSet: Sendable {
     guard let length = decoder.count(of: 1), let fingerprint = decoder.bytes(length), let closed = decoder.signed(),
       let partial = decoder.signed(), decoder.isAtEnd
     else { throw StateDamage(.content, row: index) }
-    guard fingerprint == plan.fingerprint else { throw StateDamage(.settings, row: index) }
+    guard fingerprint == plan.fingerprint else {
+      // Windows under other rules cannot be read, but where all were taken out their time is known.
+      guard others.isEmpty else { throw StateDamage(.settings, row: index) }
+      horizon = Checkpointed(WindowHorizon(closed: closed, partial: partial).takenOver(by: plan))
+      return
+    }
     horizon = Checkpointed(WindowHorizon(closed: closed, partial: partial), isStored: true)
     states = try KeyedState(restoring: others, limit: .max, policy: .refuseNew, layout: plan)
     for slot in states.sortedSlots {

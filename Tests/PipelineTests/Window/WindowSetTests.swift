@@ -1,4 +1,5 @@
 import Pipeline
+import Telemetry
 import Testing
 
 func settings(
@@ -193,6 +194,34 @@ struct WindowSetTests {
     for (a, b) in zip(results, results.dropFirst()) {
       #expect(a.end < b.end || a.end == b.end && a.key.lexicographicallyPrecedes(b.key))
     }
+  }
+
+  @Test("Under other rules closed time stays closed, and windows that began before are not called complete")
+  func otherRules() throws {
+    var set = WindowSet(settings: try settings(.tumbling(10 * second), [.count]))
+    set.add(day + second, "a", 1)
+    set.add(day + 25 * second, "a", 1)
+    #expect(set.advance(to: day + 20 * second).map(\.completeness) == [.complete])
+    #expect(set.drain().map(\.completeness) == [.early])
+    let rows = set.changes().filter { $0.value != nil }
+
+    var other = try WindowSet(restoring: rows, settings: try settings(.tumbling(20 * second), [.count, .sum]))
+    #expect(other.add(day + 2 * second, "a", 1).isLate, "its window was given under the old rules")
+    #expect(other.add(day + 29 * second, "a", 1).isAbsorbed, "not all of the old window was given")
+    #expect(other.add(day + 41 * second, "a", 1).isAbsorbed)
+    // What is stored from now on can be read under the new rules.
+    let stored = other.changes().filter { $0.value != nil }
+    let again = try WindowSet(restoring: stored, settings: try settings(.tumbling(20 * second), [.count, .sum]))
+    #expect(again.windows == 2)
+    let results = other.advance(to: day + 100 * second)
+    #expect(results.map(\.start) == [day + 20 * second, day + 40 * second])
+    #expect(results.map(\.completeness) == [.early, .complete])
+
+    var sessions = try WindowSet(restoring: rows, settings: try settings(.session(gap: 5 * second), [.count]))
+    #expect(sessions.add(day + 3 * second, "a", 1).isLate)
+    sessions.add(day + 28 * second, "a", 1)
+    sessions.add(day + 40 * second, "a", 1)
+    #expect(sessions.advance(to: day + 100 * second).map(\.completeness) == [.early, .complete])
   }
 
   @Test("A watermark that went back opens time again, and windows of it are not called complete")
