@@ -69,7 +69,10 @@ def defaults(root):
     wanted = ["receive_max", "linger", "group.max_count", "group.max_bytes", "batch.max_bytes", "batch.max_count",
               "batch.max_age", "batch.compression", "http.receipt", "concurrency", "keep"]
     rows = re.findall(r"^\| `([a-z_.]+)` \| [^|]+ \| ([^|]+) \|", open(f"{root}/docs/configuration.md").read(), re.M)
-    known = {key: default.replace("`", "").strip() for key, default in rows}
+    known = {}
+    for key, default in rows:
+        # A name that stands in several tables is the first one's.
+        known.setdefault(key, default.replace("`", "").strip())
     return {key: known[key] for key in wanted}
 
 
