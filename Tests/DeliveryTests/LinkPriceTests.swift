@@ -14,6 +14,8 @@ struct LinkPriceTests {
 
   @Test(
     "anything else is refused",
-    arguments: ["", "EUR", "0.12", "-1 EUR/MB", "0.12EUR/MB", "1e3 EUR/MB", "nan EUR/MB", "1 EUR/MiB", "1 /MB", "1 E U/MB"])
+    arguments: [
+      "", "EUR", "0.12", "-1 EUR/MB", "0.12EUR/MB", "1e3 EUR/MB", "nan EUR/MB", "1 EUR/MiB", "1 /MB", "1 E U/MB",
+    ])
   func refused(text: String) { #expect(LinkPrice(text) == nil) }
 }

@@ -18,7 +18,8 @@ package struct Watermark: Sendable {
     /// How far beyond the present an event may lie. Nanoseconds, from 0.
     package var maximumAhead: Int64
     /// Without an event for this long, the watermark follows the present at this distance and that of the allowed
-    /// lateness. Nanoseconds, from 0; nil where it waits for events.
+    /// lateness; where the present is not known, it goes on from the last event as time does. Nanoseconds, from 0; nil
+    /// where it waits for events.
     package var idleAfter: Int64?
 
     package init(allowedLateness: Int64, maximumAhead: Int64 = 3_600_000_000_000, idleAfter: Int64? = nil) {
@@ -47,6 +48,8 @@ package struct Watermark: Sendable {
 
   private struct State: Sendable, Equatable {
     var value: Int64?
+    /// The value after the last event.
+    var afterEvent: Int64 = 0
     /// When the last event came: boot and monotonic time.
     var boot: BootID?
     var active: Int64 = 0
@@ -81,6 +84,7 @@ package struct Watermark: Sendable {
     let candidate = saturating(time, minus: settings.allowedLateness)
     let moves = value.map { candidate > $0 } ?? true
     if moves { state.value.value = candidate }
+    state.value.afterEvent = state.value.value ?? candidate
     return hasReturned ? .returned : moves ? .moved : .unmoved
   }
 
@@ -93,10 +97,15 @@ package struct Watermark: Sendable {
       // The time since the last event is not known across boots: it counts from the first tick.
       state.value.boot = now.boot
       state.value.active = now.monotonic
+      state.value.afterEvent = value
       return false
     }
-    guard let present, saturating(now.monotonic, minus: state.value.active) >= idleAfter else { return false }
-    let candidate = saturating(saturating(present, minus: idleAfter), minus: settings.allowedLateness)
+    let silence = saturating(now.monotonic, minus: state.value.active)
+    guard silence >= idleAfter else { return false }
+    // Where the present is not known, event time goes on from the last event as time does.
+    let candidate =
+      present.map { saturating(saturating($0, minus: idleAfter), minus: settings.allowedLateness) }
+      ?? saturating(state.value.afterEvent, plus: saturating(silence, minus: idleAfter))
     guard candidate > value else { return false }
     state.value.value = candidate
     return true
@@ -128,6 +137,7 @@ package struct Watermark: Sendable {
     if let boot = state.boot {
       encoder.put(boot)
       encoder.put(signed: state.active)
+      encoder.put(signed: state.afterEvent)
     }
     state.present.encode(to: &encoder)
     return [StateRow(key: [0], value: encoder.bytes)]
@@ -157,8 +167,11 @@ package struct Watermark: Sendable {
     }
     guard let hasBoot = decoder.flag() else { return nil }
     if hasBoot {
-      guard let boot = decoder.boot(), let active = decoder.signed() else { return nil }
+      guard let boot = decoder.boot(), let active = decoder.signed(), let afterEvent = decoder.signed() else {
+        return nil
+      }
       state.boot = boot
+      state.afterEvent = afterEvent
       state.active = active
     }
     guard let present = Present(from: &decoder) else { return nil }

@@ -64,6 +64,22 @@ struct WatermarkTests {
     }
   }
 
+  @Test("Where the present is not known it goes on from the last event as time does, however often it is asked")
+  func idleWithoutClock() throws {
+    func blind(_ seconds: Int64) -> Moment { at(seconds, wall: 0, .unsynchronised) }
+    let settings = Watermark.Settings(allowedLateness: lateness, idleAfter: 60 * second)
+    var watermark = Watermark(settings: settings)
+    _ = watermark.observe(day, received: blind(0))
+    #expect(watermark.tick(blind(59)) == false)
+    for seconds in stride(from: Int64(70), through: 100, by: 10) { #expect(watermark.tick(blind(seconds)) == true) }
+    #expect(watermark.value == day + 40 * second - lateness)
+    var restored = try Watermark(restoring: watermark.changes(), settings: settings)
+    #expect(restored.tick(blind(110)) == true)
+    #expect(restored.value == day + 50 * second - lateness)
+    #expect(restored.observe(day + 200 * second, received: blind(111)) == .moved)
+    #expect(restored.value == day + 200 * second - lateness)
+  }
+
   @Test("Without events it follows the present, as far as that is known, and across restarts")
   func idle() throws {
     var watermark = Watermark(settings: .init(allowedLateness: lateness, idleAfter: 60 * second))
