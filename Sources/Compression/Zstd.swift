@@ -157,6 +157,8 @@ package enum Zstd {
       private var output: BoundedOutput
       /// What the library last returned: 0 between two frames, where the input may end.
       private var state = 1
+      /// Whether the next byte is the first of a frame.
+      private var isAtFrame = true
 
       /// Begins an input. The decompressor serves one input at a time.
       /// - Parameters:
@@ -173,6 +175,12 @@ package enum Zstd {
         var input = ZSTD_inBuffer(src: bytes.baseAddress, size: bytes.count, pos: 0)
         var roomLeft = false
         while input.pos < input.size || !(roomLeft || state == 0) {
+          let start = input.pos
+          // The library may also read formats from before version 0.8, each of which begins otherwise; and it reads
+          // them differently in one piece and in several.
+          if isAtFrame, start < bytes.count, bytes[start] != 0x28, bytes[start] & 0xF0 != 0x50 {
+            throw .corrupt("Unknown frame descriptor")
+          }
           var code = 0
           output.fill { room in
             var target = ZSTD_outBuffer(dst: room.baseAddress, size: room.count, pos: 0)
@@ -185,6 +193,7 @@ package enum Zstd {
           }
           if output.isTooLarge { throw .outputTooLarge(maximum: output.maximum) }
           state = code
+          isAtFrame = code == 0 || (isAtFrame && input.pos == start)
         }
       }
 

@@ -64,15 +64,16 @@ package enum EventTime {
     return scale(mantissa, exponent)
   }
 
-  /// The same of what nearly all devices write, digits only, so few that nothing overflows; nil for anything else.
+  /// The same of what nearly all devices write, digits only, and few of them; nil for anything else.
   private static func plain(_ number: UnsafeRawBufferPointer, _ unit: PipelineSettings.TimeUnit) -> Int64? {
-    guard number.count + unit.powerOfTen <= 18 else { return nil }
+    guard number.count <= 18 else { return nil }
     var value: Int64 = 0
     for byte in number {
       guard byte &- 0x30 <= 9 else { return nil }
       value = value &* 10 &+ Int64(byte &- 0x30)
     }
-    return value * unit.nanoseconds
+    let (time, overflow) = value.multipliedReportingOverflow(by: unit.nanoseconds)
+    return overflow ? nil : time
   }
 
   /// mantissa * 10^exponent rounded down; nil beyond `Int64`. The mantissa is not 0.

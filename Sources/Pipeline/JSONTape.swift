@@ -115,7 +115,8 @@ package struct JSONTape: Sendable {
   package private(set) var values: [Value] = []
   /// Whether there is whitespace outside of strings, within the value or around it.
   package private(set) var hasWhitespace = false
-  private var parents: [Int32] = []
+  /// Of the levels around the one that is read: its index, and its values so far.
+  private var parents: [(index: Int32, siblings: Int32)] = []
 
   package init() {}
 
@@ -139,6 +140,8 @@ package struct JSONTape: Sendable {
     var cursor = JSONCursor(base, count)
     /// The object or array around the value that is read, or -1.
     var parent: Int32 = -1
+    /// Values in it so far.
+    var siblings: Int32 = 0
     var inObject = false
     var nameStart: Int32 = 0
     var nameEnd: Int32 = 0
@@ -181,14 +184,15 @@ package struct JSONTape: Sendable {
           kind: kind, hasEscapes: hasEscapes, nameHasEscapes: nameHasEscapes, start: start,
           end: Int32(truncatingIfNeeded: cursor.index), nameStart: nameStart, nameEnd: nameEnd,
           behind: index + 1))
-      if parent >= 0 { values[Int(parent)].count += 1 }
+      siblings += 1
 
       var needsName = false
       var isEmpty = false
       if kind == .object || kind == .array {
         if parents.count == JSONTape.maximumDepth { throw cursor.error(.tooDeep) }
-        parents.append(parent)
+        parents.append((parent, siblings))
         parent = index
+        siblings = 0
         inObject = kind == .object
         nameStart = 0
         nameEnd = 0
@@ -226,7 +230,8 @@ package struct JSONTape: Sendable {
         cursor.index += 1
         values[Int(parent)].end = Int32(truncatingIfNeeded: cursor.index)
         values[Int(parent)].behind = Int32(truncatingIfNeeded: values.count)
-        parent = parents.removeLast()
+        values[Int(parent)].count = siblings
+        (parent, siblings) = parents.removeLast()
         inObject = parent >= 0 && values[Int(parent)].kind == .object
         nameStart = 0
         nameEnd = 0

@@ -60,9 +60,11 @@ struct LineBuffer: Sendable {
   }
 
   /// Bytes that the line of a reading takes at most, if its data goes into it as it is.
-  static func bound(_ reading: Reading, route: Route) -> Int {
+  /// - Parameter isExact: whether the length of its time is worked out, or is the longest.
+  static func bound(_ reading: Reading, route: Route, isExact: Bool) -> Int {
     let key = if case .field(let range) = reading.key { range.count + keyEnd.count } else { 0 }
-    return route.lineStart.count + key + RFC3339.length(reading.time) + route.lineMiddle.count + reading.data.count + 2
+    let time = isExact ? RFC3339.length(reading.time) : RFC3339.maximumLength
+    return route.lineStart.count + key + time + route.lineMiddle.count + reading.data.count + 2
   }
 
   /// Takes out everything as bodies of at most so many bytes and lines each; a longer line stands alone. None is

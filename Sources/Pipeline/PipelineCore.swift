@@ -301,7 +301,7 @@ package struct PipelineCore: Sendable {
     // Once the stages have met the message it cannot be parted from the open batch any more.
     if let open, gives,
       open.count + decoder.items.count > settings.batch.maximumCount
-        || lines.count + bound(source.route) > settings.batch.maximumBytes
+        || !fits(source.route)
     {
       close(now)
     }
@@ -317,9 +317,17 @@ package struct PipelineCore: Sendable {
     end(count, begins: begins, at: position, isFromLog: isFromLog, outcome: outcome, now: now)
   }
 
-  /// Bytes that the lines of the readings at hand take, as far as they are known before the stages have met them.
-  private func bound(_ route: Route) -> Int {
-    decoder.items.reduce(0) { $0 + LineBuffer.bound($1.reading, route: route) }
+  /// Whether the lines of the readings at hand fit into the open batch, as far as they are known before the stages
+  /// have met them.
+  private func fits(_ route: Route) -> Bool {
+    // The exact length is needed for the last few readings of a batch only.
+    func fit(isExact: Bool) -> Bool {
+      let bytes = decoder.items.reduce(lines.count) {
+        $0 + LineBuffer.bound($1.reading, route: route, isExact: isExact)
+      }
+      return bytes <= settings.batch.maximumBytes
+    }
+    return fit(isExact: false) || fit(isExact: true)
   }
 
   /// Comes before anything that may open a batch.

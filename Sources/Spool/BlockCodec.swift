@@ -72,24 +72,27 @@ enum BlockCodec {
   }
 
   static func decodeOrigins(
-    _ column: [UInt8], first: Int64, count: Int64
+    _ column: [UInt8], first: Int64, count: Int64, like known: [Origin] = []
   ) throws(BlockFormatError) -> [Origin] {
     let bytes = try listOfOrigins(column)
     guard Array(column.suffix(4)) == littleEndian(checksum(bytes, first: first, count: count))
     else { throw BlockFormatError(description: "the checksum of its head does not fit") }
-    return try parseOrigins(bytes)
+    return try parseOrigins(bytes, like: known)
   }
 
   /// The origins without their checksum.
-  static func parseOrigins(_ bytes: [UInt8]) throws(BlockFormatError) -> [Origin] {
+  /// - Parameter known: those of another block. Devices publish in much the same order again and again: where the
+  ///   same stands at the same place it is taken from there, which is cheaper than another.
+  static func parseOrigins(_ bytes: [UInt8], like known: [Origin] = []) throws(BlockFormatError) -> [Origin] {
     var reader = ByteReader(bytes)
     let count = try reader.count(atMost: bytes.count)
     var origins: [Origin] = []
     origins.reserveCapacity(count)
-    for _ in 0..<count {
+    for index in 0..<count {
       // Nearly always the one before.
       let source = try reader.string(like: origins.last?.source)
-      origins.append(Origin(source: source, topic: try reader.string()))
+      let topic = try reader.string(like: index < known.count ? known[index].topic : nil)
+      origins.append(Origin(source: source, topic: topic))
     }
     guard reader.isAtEnd else { throw BlockFormatError(description: "bytes after the last origin") }
     return origins

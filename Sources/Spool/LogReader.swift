@@ -91,7 +91,8 @@ package final class LogReader {
     let count = header.integer(0)
     let origins: [Origin]
     do throws(BlockFormatError) {
-      origins = try BlockCodec.decodeOrigins(header.blob(1), first: first.rawValue, count: count)
+      origins = try BlockCodec.decodeOrigins(
+        header.blob(1), first: first.rawValue, count: count, like: cached?.group.origins ?? [])
       guard LogStore.offsets.contains(count) else { throw BlockFormatError(description: "\(count) messages") }
     } catch {
       return try unreadable(offset, block: first, "\(error)")

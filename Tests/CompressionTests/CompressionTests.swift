@@ -176,6 +176,22 @@ struct CompressionTests {
     }
   }
 
+  @Test("A frame of an old zstd format is refused, in one piece as in several, and so is one behind a good one")
+  func oldFormats() throws {
+    let old: [UInt8] = [0x27, 0xB5, 0x2F, 0xFD, 0x20, 0x08, 0xFF, 0x1B, 0x16]
+    for bytes in [old, try Zstd.compress(Array("text".utf8)) + old] {
+      #expect(throws: CompressionError.self) { try Zstd.decompress(bytes, maximumOutput: 1 << 16) }
+      #expect(throws: CompressionError.self) {
+        var input = Zstd.Decompressor.Input(try Zstd.Decompressor(), maximumOutput: 1 << 16)
+        for byte in bytes { try withUnsafeBytes(of: byte) { try input.write($0) } }
+        _ = try input.finish()
+      }
+    }
+    // Skippable frames (RFC 8878, section 3.1.2) are none of those.
+    let skipped: [UInt8] = [0x5A, 0x2A, 0x4D, 0x18, 2, 0, 0, 0, 7, 7]
+    #expect(try Zstd.decompress(skipped + Zstd.compress([1, 2]), maximumOutput: 9) == [1, 2])
+  }
+
   @Test("A zstd frame has no checksum")
   func noChecksum() throws {
     // Bit 2 of the frame header descriptor (RFC 8878, section 3.1.1.1.1).
