@@ -83,7 +83,8 @@ struct Work {
   }
 
   /// Windows that were opened under other rules than today's, while the daemon was stopped or before a reload, are
-  /// closed under theirs. Then nothing is left of them but how far they were closed, where today's go on. Where the rules are lost, ``runner(_:state:now:)`` books it.
+  /// closed under theirs. Then nothing is left of them but how far they were closed, where today's go on. Where the
+  /// rules are lost, ``runner(_:state:now:)`` books it.
   private func closeOldWindows(
     before assignment: PipelineWorker.Assignment, read: (String, [UInt8]) -> PipelineWorker.Assignment?, now: Moment
   ) throws {
