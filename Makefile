@@ -19,7 +19,9 @@ DEMO_OPTIONS ?= $(if $(wildcard $(DEMO_DATA)),--data $(DEMO_DATA))
 # Seconds that `make fuzz` runs, shared among the fuzzers.
 FUZZ_SECONDS ?= 300
 DEBIAN_PACKAGES := libmosquitto-dev libsqlite3-dev zlib1g-dev libzstd-dev libyaml-dev libssl-dev libpcre2-dev \
-	mosquitto mosquitto-clients openssl python3 util-linux procps
+	mosquitto mosquitto-clients openssl python3 python3-venv util-linux procps chromium chromium-driver fonts-dejavu-core
+# Unpacked into .tools/debian instead of installed: as packages they start servers that listen to everybody.
+UNPACKED_PACKAGES := prometheus prometheus-alertmanager
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .PHONY: help
@@ -36,6 +38,20 @@ deps: ## Install what the project needs to build, test and run (Debian packages)
 	  $(SUDO) apt-get update -qq; \
 	  DEBIAN_FRONTEND=noninteractive $(SUDO) -E apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
+	@# The tests' tools, in the tree: nothing of them is left on the machine.
+	@for package in $(UNPACKED_PACKAGES); do \
+	  [ -e .tools/debian/.$$package ] && continue; \
+	  echo "unpacking: $$package"; \
+	  mkdir -p .tools/debian; rm -f .tools/$${package}_*.deb; \
+	  ( cd .tools; apt-get download -qq $$package 2>/dev/null || { $(SUDO) apt-get update -qq; apt-get download -qq $$package; }; \
+	    dpkg -x $${package}_*.deb debian; rm -f $${package}_*.deb; touch debian/.$$package ); \
+	done
+	@cmp -s Tests/requirements.txt .tools/python/requirements.txt || { \
+	  echo "installing: Tests/requirements.txt"; \
+	  rm -rf .tools/python; python3 -m venv .tools/python; \
+	  .tools/python/bin/pip install -q --disable-pip-version-check -r Tests/requirements.txt; \
+	  cp Tests/requirements.txt .tools/python/; \
+	}
 	@command -v swift >/dev/null || { echo "Swift 6.2 or later is needed: https://www.swift.org/install/linux/"; exit 1; }
 
 .PHONY: build
@@ -113,4 +129,4 @@ release: deps ## Build the release binary and check what it may contain
 
 .PHONY: clean
 clean: ## Delete what was built
-	rm -rf .build .build-*
+	rm -rf .build .build-* .tools

@@ -16,7 +16,10 @@ func product(_ name: String, _ package: String) -> Target.Dependency {
 
 let argumentParser = product("ArgumentParser", "swift-argument-parser")
 let asyncHTTPClient = product("AsyncHTTPClient", "async-http-client")
+let hummingbird = product("Hummingbird", "hummingbird")
+let hummingbirdTLS = product("HummingbirdTLS", "hummingbird")
 let logging = product("Logging", "swift-log")
+let metrics = product("Metrics", "swift-metrics")
 let nioCore = product("NIOCore", "swift-nio")
 let nioFoundationFree = [nioCore, product("NIOPosix", "swift-nio"), product("NIOHTTP1", "swift-nio")]
 let nioSSL = product("NIOSSL", "swift-nio-ssl")
@@ -33,7 +36,10 @@ let package = Package(
     // Used by name.
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
     .package(url: "https://github.com/swift-server/async-http-client", exact: "1.37.0"),
+    // Without its default traits, which bring all of Foundation and ICU into the binary.
+    .package(url: "https://github.com/hummingbird-project/hummingbird", exact: "2.28.1", traits: []),
     .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-metrics", exact: "2.13.0"),
     .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
     .package(url: "https://github.com/apple/swift-nio-ssl", exact: "2.37.6"),
     // Brought along by those above: pinned here, so that a build of a year from now is this build.
@@ -83,10 +89,17 @@ let package = Package(
         product("NIOHTTP1", "swift-nio"), product("NIOPosix", "swift-nio"),
       ],
       swiftSettings: settings),
+    .target(
+      name: "Status",
+      dependencies: [
+        "Telemetry", hummingbird, hummingbirdTLS, logging, metrics, nioSSL, nioCore,
+        product("NIOPosix", "swift-nio"), product("HTTPTypes", "swift-http-types"),
+      ],
+      swiftSettings: settings),
     .executableTarget(
       name: "forebay",
       dependencies: [
-        "Failpoints", "Telemetry", "Compression", "Ingest", "Spool", "Pipeline", "Delivery",
+        "Failpoints", "Telemetry", "Compression", "Ingest", "Spool", "Pipeline", "Delivery", "Status",
         "CLinux", "CMosquitto", "CYAML", argumentParser, logging, nioSSL,
       ] + nioFoundationFree,
       path: "Sources/Forebay",
@@ -117,9 +130,11 @@ let package = Package(
       name: "DeliveryTests", dependencies: ["Delivery", "Telemetry", "Compression", "TestSupport"],
       swiftSettings: settings),
     .testTarget(
+      name: "StatusTests", dependencies: ["Status", "Telemetry", "TestSupport"], swiftSettings: settings),
+    .testTarget(
       name: "ForebayTests",
       dependencies: [
-        "forebay", "Telemetry", "Compression", "Ingest", "Spool", "Pipeline", "Delivery", "TestSupport",
+        "forebay", "Telemetry", "Compression", "Ingest", "Spool", "Pipeline", "Delivery", "Status", "TestSupport",
         logging, argumentParser, nioSSL,
       ] + nioFoundationFree,
       swiftSettings: settings),
