@@ -103,7 +103,11 @@ let package = Package(
         "CLinux", "CMosquitto", "CYAML", argumentParser, logging, nioSSL,
       ] + nioFoundationFree,
       path: "Sources/Forebay",
-      swiftSettings: settings),
+      swiftSettings: settings,
+      linkerSettings: [
+        // Nobody links against the executable. What it does not export may be left out where nobody uses it: 4 MB.
+        .unsafeFlags(["-Xlinker", "--no-export-dynamic"], .when(configuration: .release))
+      ]),
     // Measures the spool from within (`make bench`); no part of the product.
     .executableTarget(
       name: "spool-bench", dependencies: ["Telemetry", "Compression", "Spool"], path: "Benchmarks/SpoolBench",

@@ -45,5 +45,6 @@ struct ClosedBatch: Sendable {
   var last: Offset
   var count: Int
   var body: [UInt8]
+  var windows: WindowMark?
   var sealed: Moment
 }

@@ -31,6 +31,8 @@ package struct PipelineCore: Sendable {
   /// What happened from the open batch's beginning on, refused and unmatched messages included.
   private var pending = Tally()
   private var refusedAgain: [DeadLetter] = []
+  /// Of a pipeline with windows, as of a time when no batch was open, and when that was, in monotonic nanoseconds.
+  private var windowMark: (mark: WindowMark, since: Int64?)?
 
   /// Goes on from `state`, as the last stored seal left it.
   /// - Parameter stages: what the stages remembered then.
@@ -46,9 +48,10 @@ package struct PipelineCore: Sendable {
     readPosition = state.checkpoint
     router = TopicRouter(settings: settings)
     decoder = ReadingDecoder(settings: settings)
-    stages = try ReadingStages(settings: settings, stored: stored)
+    stages = try ReadingStages(settings: settings, stored: stored, mark: state.windows)
     if case .receipt(let hold) = settings.time { clock = try ReceiptClock(hold: hold, stored: stored) }
     lines = LineBuffer(keeping: 2 * settings.batch.maximumBytes)
+    windowMark = stages.window.map { ($0.windows.mark(before: readPosition), nil) }
   }
 
   // MARK: What it holds
@@ -213,6 +216,8 @@ package struct PipelineCore: Sendable {
       received: clock?.pastReceipt(rejection.received, now: now) ?? rejection.received, behind: rejection.stage,
       isRemembered: rejection.wasRemembered, reading: rejection.reading)
     let position = readPosition
+    // The windows that take it would need it again, however long ago it came.
+    if let mark = windowMark?.mark { windowMark?.mark.from = min(mark.from, rejection.offset) }
     let payload = rejection.isWithheld ? try withheld(rejection, message) : rejection.payload
     let result: Result<Void, Refusal> = payload.withUnsafeBytes { bytes in
       do throws(Refusal) {
@@ -258,6 +263,7 @@ package struct PipelineCore: Sendable {
       end(count, begins: begins, at: readPosition, isFromLog: false, outcome: outcome, now: now)
     }
     if let open, now.monotonic >= open.deadline { close(now) }
+    markWindows(now)
   }
 
   /// Closes every window whatever the watermark, and the open batch: before other rules take over, and at the end of
@@ -284,12 +290,23 @@ package struct PipelineCore: Sendable {
       closed.append(
         ClosedBatch(
           log: log, first: batch.first ?? batch.start, last: batch.last ?? batch.start, count: count, body: body,
-          sealed: now))
+          windows: windowMark?.mark, sealed: now))
     }
     decided += pending
     pending = Tally()
     open = nil
     pendingDecided()
+    markWindows(now)
+  }
+
+  /// Nanoseconds between two looks at every window for its first offset: the mark may lag.
+  private static let markInterval: Int64 = 10_000_000_000
+
+  /// Notes where windows stand, between two batches, for only then is what they hold what the next seal stores.
+  private mutating func markWindows(_ now: Moment) {
+    guard open == nil, let window = stages.window else { return }
+    if let since = windowMark?.since, now.monotonic - since < PipelineCore.markInterval { return }
+    windowMark = (window.windows.mark(before: readPosition), now.monotonic)
   }
 
   /// Runs what was decoded from `payload` through the stages and books what comes out.
@@ -387,12 +404,16 @@ package struct PipelineCore: Sendable {
     var next = state
     next.log = log
     next.checkpoint = checkpoint
+    next.windows = windowMark?.mark
     let batches = try seal(&next)
     if let until = next.possibleDuplicateUntil, next.checkpoint >= until {
       next.possibleDuplicateUntil = nil
     }
+    // How far windows are closed is nothing to write for alone.
+    var known = state
+    known.windows = next.windows
     // A dead letter that was put back may leave nothing but its own end.
-    guard next != state || !batches.isEmpty || !refusedAgain.isEmpty || !decided.resolved.isEmpty else { return nil }
+    guard next != known || !batches.isEmpty || !refusedAgain.isEmpty || !decided.resolved.isEmpty else { return nil }
     return Seal(
       batches: batches, rejections: decided.rejections, counters: decided.counters,
       resolvedDeadLetters: decided.resolved, refusedAgain: refusedAgain, stages: changes(), state: next)
@@ -442,7 +463,7 @@ package struct PipelineCore: Sendable {
           compression: settings.batch.compression, body: try compressor.compress(text),
           length: batch.body.count, digest: digest, previous: state.previousDigest,
           possibleDuplicate: state.possibleDuplicateUntil.map { batch.first < $0 } ?? false,
-          replay: state.replay, sealed: batch.sealed))
+          replay: state.replay, windows: batch.windows, sealed: batch.sealed))
       state.nextSequence += 1
       state.previousDigest = digest
     }

@@ -21,10 +21,12 @@ struct ReadingStages: Sendable {
   private var key: [UInt8] = []
   private var extra: [UInt8] = []
 
-  /// - Parameter stored: what the stages remember, as the last stored seal left it.
+  /// - Parameters:
+  ///   - stored: what the stages remember, as the last stored seal left it.
+  ///   - mark: where windows stood that are not stored.
   /// - Throws: `ExpressionError`, `MaskError`, `WindowSettingsError`; ``StageDamage`` where what is stored cannot be
   ///   read.
-  init(settings: PipelineSettings, stored: [StageState]) throws {
+  init(settings: PipelineSettings, stored: [StageState], mark: WindowMark? = nil) throws {
     contract = try settings.contract.map { contract throws(StageDamage) in
       try ContractStage(contract, stored: stored)
     }
@@ -33,7 +35,7 @@ struct ReadingStages: Sendable {
       try SequenceStage(sequence, stored: stored)
     }
     drift = try settings.drift.map { drift throws(StageDamage) in try DriftStage(drift, stored: stored) }
-    window = try settings.window.map { try WindowStage($0, of: settings, stored: stored) }
+    window = try settings.window.map { try WindowStage($0, of: settings, stored: stored, mark: mark) }
     transform = try ReadingTransform(settings: settings)
     withholds = settings.mask != nil
     marksClock = if case .receipt(let hold) = settings.time { hold > 0 } else { false }

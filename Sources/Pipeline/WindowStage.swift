@@ -25,9 +25,12 @@ struct WindowStage: Sendable {
   private var key: [UInt8] = []
   private var line: [UInt8] = []
 
+  /// - Parameter mark: where windows stood when the state was lost; nothing where they are stored.
   /// - Throws: `ExpressionError`, `WindowSettingsError`; ``StageDamage`` where what is stored cannot be read, or was
   ///   stored under other rules.
-  init(_ settings: WindowingSettings, of pipeline: PipelineSettings, stored: [StageState]) throws {
+  init(
+    _ settings: WindowingSettings, of pipeline: PipelineSettings, stored: [StageState], mark: WindowMark? = nil
+  ) throws {
     self.settings = settings
     hasKey = pipeline.key != nil
     names = settings.emit.map { entry in
@@ -44,6 +47,9 @@ struct WindowStage: Sendable {
     do throws(StateDamage) {
       windows = try WindowSet(restoring: stored.rows(of: .windows), settings: windowSettings)
     } catch { throw StageDamage(stage: .windows, damage: error) }
+    if stored.rows(of: .windows).isEmpty, let closed = mark?.closed {
+      windows = WindowSet(settings: windowSettings, closed: closed)
+    }
   }
 
   // MARK: Memory

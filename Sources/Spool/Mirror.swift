@@ -1,5 +1,5 @@
 internal import FoundationEssentials
-internal import Telemetry
+package import Telemetry
 
 /// The marks that survive the loss of state.db or of the log's end: a small file beside them, replaced
 /// by atomic rename.
@@ -14,6 +14,12 @@ struct Mirror: Sendable, Hashable, Codable {
     var epoch: String
     /// The sequence that the next batch gets.
     var sequence: Int64
+    /// What is delivered of windows, and not to be worked out again from `delivered` on; nil for a pipeline without
+    /// windows, and before any was closed.
+    var windowsClosed: ClosedWindows?
+
+    /// Where a state that is lost begins again.
+    var resumption: Resumption { Resumption(offset: Offset(delivered), windowsClosed: windowsClosed) }
   }
 
   var machine: String
@@ -49,5 +55,17 @@ struct Mirror: Sendable, Hashable, Codable {
     try FileSystem.replace(path, with: Array(data))
   }
 
-  var delivered: [String: Offset] { pipelines.mapValues { Offset($0.delivered) } }
+  var resumptions: [String: Resumption] { pipelines.mapValues(\.resumption) }
+}
+
+/// Where a pipeline whose state is lost begins again.
+package struct Resumption: Sendable, Hashable {
+  package var offset: Offset
+  /// See ``WindowMark/closed``.
+  package var windowsClosed: ClosedWindows?
+
+  package init(offset: Offset, windowsClosed: ClosedWindows? = nil) {
+    self.offset = offset
+    self.windowsClosed = windowsClosed
+  }
 }

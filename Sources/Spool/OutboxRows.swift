@@ -140,7 +140,8 @@ extension StateStore {
 enum OutboxRow {
   static let columns = """
     id, position, line, identity, version, log, first, last, count, encoding, compression, length,
-    digest, previous, parent, uncertain, boot, monotonic, wall, quality, body, pipeline
+    digest, previous, parent, uncertain, boot, monotonic, wall, quality, body, pipeline,
+    windows_from, windows_closed, windows_partial
     """
 
   static func append(
@@ -160,7 +161,8 @@ enum OutboxRow {
       """
       INSERT INTO outbox(pipeline, position, line, identity, version, log, first, last, count,
         encoding, compression, length, digest, previous, parent, uncertain, boot, monotonic, wall,
-        quality, body) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+        quality, body, windows_from, windows_closed, windows_partial)
+        VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
       """,
       .text(pipeline), .integer(position), .integer(line), .text(batch.identity.description),
       .text(batch.version), .text(batch.log.rawValue), .integer(batch.firstOffset.rawValue),
@@ -168,7 +170,9 @@ enum OutboxRow {
       .text(batch.compression.rawValue), .integer(batch.length), .blob(batch.digest.bytes),
       .blob(batch.previous.bytes), .optional(parent), .integer(batch.possibleDuplicate ? 1 : 0),
       .blob(batch.sealed.boot.bytes), .integer(batch.sealed.monotonic), .integer(batch.sealed.wall),
-      .integer(Int64(batch.sealed.quality.rawValue)), .blob(batch.body))
+      .integer(Int64(batch.sealed.quality.rawValue)), .blob(batch.body),
+      .optional(batch.windows?.from.rawValue), .optional(batch.windows?.closed?.through),
+      .optional(batch.windows?.closed?.partial))
   }
 
   static func item(_ row: Statement, path: String) throws(SpoolError) -> OutboxItem {
@@ -189,7 +193,7 @@ enum OutboxRow {
       count: Int(row.integer(8)), encoding: encoding, compression: compression, body: row.blob(20),
       length: Int(row.integer(11)), digest: digest, previous: previous,
       parent: row.optionalText(14).flatMap(parent), possibleDuplicate: row.integer(15) != 0,
-      replay: ReplayID.parse(book: row.text(21))?.replay,
+      replay: ReplayID.parse(book: row.text(21))?.replay, windows: WindowMark(row, from: 22),
       sealed: Moment(
         boot: BootID(bytes: row.blob(16)), monotonic: row.integer(17), wall: row.integer(18),
         quality: ClockQuality(column: row.integer(19))))

@@ -22,6 +22,8 @@ struct PipelineRow {
   /// The log's counter at `until`.
   var receivedUntil: Int64 = 0
   var counters = LedgerCounters()
+  /// Of a pipeline with windows.
+  var windows: WindowMark?
 
   init(name: String, uplink: String, version: String, gateway: String, epoch: Epoch) {
     self.name = name
@@ -38,13 +40,15 @@ struct PipelineRow {
     PipelineState(
       gateway: gateway, epoch: epoch, nextSequence: sequence, previousDigest: digest, log: log,
       checkpoint: checkpoint,
-      possibleDuplicateUntil: checkpoint < uncertainUntil ? uncertainUntil : nil, replay: replay)
+      possibleDuplicateUntil: checkpoint < uncertainUntil ? uncertainUntil : nil, replay: replay,
+      windows: windows)
   }
 
   mutating func adopt(_ state: PipelineState) {
     sequence = state.nextSequence
     digest = state.previousDigest
     checkpoint = state.checkpoint
+    windows = state.windows
   }
 
   mutating func restartChain(gateway: String, epoch: Epoch) {
@@ -60,6 +64,12 @@ struct PipelineRow {
     checkpoint = end.next
     until = nil
     receivedAt = end.received
+    windows = nil
+  }
+
+  /// Begins again at the checkpoint, with nothing in its windows.
+  mutating func resumeWindows(_ resumption: Resumption?) {
+    windows = resumption?.windowsClosed.map { WindowMark(from: checkpoint, closed: $0) }
   }
 
   /// Messages that it was given, once the log's counter stands at `counter`.
@@ -71,6 +81,7 @@ struct PipelineRow {
     """
     name, active, uplink, version, gateway, epoch, sequence, digest, log, checkpoint,
     uncertain_until, received_before, received_at, configuration, until, received_until,
+    windows_from, windows_closed, windows_partial,
     """ + counterColumns.joined(separator: ", ")
 
   /// Those of ``LedgerCounters/columns``, in their order.
@@ -78,7 +89,7 @@ struct PipelineRow {
     "unmatched", "rejected", "decoded", "damaged", "produced", "emitted", "requeued", "duplicate", "refused",
     "late", "filtered", "absorbed", "delivered", "dead_lettered", "recovered", "discarded", "expired",
   ]
-  private static let firstCounter = 16
+  private static let firstCounter = 19
   static let columnCount = Int32(firstCounter + counterColumns.count)
 
   /// The row that a statement over ``columns`` stands on.
@@ -102,9 +113,10 @@ struct PipelineRow {
     configuration = row.text(13)
     until = row.optionalInteger(14).map { Offset($0) }
     receivedUntil = row.integer(15)
+    windows = WindowMark(row, from: 16)
     var numbers =
       [checkpoint.rawValue, sequence, uncertainUntil.rawValue, until?.rawValue ?? 0, receivedBefore]
-      + [receivedAt, receivedUntil]
+      + [receivedAt, receivedUntil, windows?.from.rawValue ?? 0]
     for (index, column) in LedgerCounters.columns.enumerated() {
       let count = row.integer(Int32(PipelineRow.firstCounter + index))
       counters[keyPath: column.path] = count
@@ -138,6 +150,8 @@ struct PipelineRow {
       .text(epoch.rawValue), .integer(sequence), .blob(digest.bytes), .text(log.rawValue),
       .integer(checkpoint.rawValue), .integer(uncertainUntil.rawValue), .integer(receivedBefore),
       .integer(receivedAt), .text(configuration), .optional(until?.rawValue), .integer(receivedUntil),
+      .optional(windows?.from.rawValue), .optional(windows?.closed?.through),
+      .optional(windows?.closed?.partial),
     ] + LedgerCounters.columns.map { .integer(counters[keyPath: $0.path]) }
   }
 
@@ -156,5 +170,16 @@ struct PipelineRow {
     defer { statement.reset() }
     try statement.bind(values)
     _ = try statement.step()
+  }
+}
+
+extension WindowMark {
+  /// Three columns, of which the first is NULL where there is none.
+  init?(_ row: Statement, from column: Int32) {
+    guard let from = row.optionalInteger(column) else { return nil }
+    let through = row.optionalInteger(column + 1)
+    let partial = row.optionalInteger(column + 2)
+    self.init(
+      from: Offset(from), closed: through.map { ClosedWindows(through: $0, partial: partial ?? $0) })
   }
 }

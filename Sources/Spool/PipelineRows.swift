@@ -50,11 +50,11 @@ extension StateStore {
   ///   - configuration: what the registrations come from, with the digests of the files that shape it: kept until
   ///     no pipeline needs it.
   ///   - log: the log, read in one snapshot.
-  ///   - delivered: the mirrored marks, by pipeline; they count only for a log of that name.
+  ///   - resumptions: where the mirror says that pipelines begin again; they count only for a log of that name.
   ///   - draw: draws an epoch.
   package func register(
     _ registrations: [PipelineRegistration], configuration: [UInt8], gateway: String, log: LogReader,
-    delivered: [String: Offset], wall: Int64, drawing draw: () -> Epoch
+    resuming resumptions: [String: Resumption], wall: Int64, drawing draw: () -> Epoch
   ) throws(SpoolError) -> Registered {
     let (end, start) = try log.snapshot { () throws(SpoolError) in (try log.end(), try log.start()) }
     let digest = Digest(of: configuration).hex
@@ -80,7 +80,7 @@ extension StateStore {
         } else {
           // The row of a salvaged state has counters only, and an epoch of its own.
           let salvaged = known.first { $0.name == registration.name }
-          let lost = salvaged != nil || delivered[registration.name] != nil || known.isEmpty
+          let lost = salvaged != nil || resumptions[registration.name] != nil || known.isEmpty
           row =
             salvaged
             ?? PipelineRow(
@@ -89,8 +89,10 @@ extension StateStore {
           row.gateway = gateway
           row.begin(at: end)
           if lost, start < end.next {
-            let mark = max(start, delivered[registration.name] ?? start)
+            let resumption = resumptions[registration.name]
+            let mark = max(start, resumption?.offset ?? start)
             row.checkpoint = min(mark, end.next)
+            row.resumeWindows(resumption)
             row.receivedAt = end.received - (end.next - row.checkpoint)
             row.uncertainUntil = end.next
             try StateStore.book(
@@ -304,13 +306,25 @@ extension StateStore {
     try read { connection throws(SpoolError) in
       var marks: [String: Mirror.Marks] = [:]
       for row in try PipelineRow.all(in: connection) where row.active && row.replay == nil {
-        let waiting = try connection.integer(
-          "SELECT min(first) FROM outbox WHERE pipeline = ? AND log = ?", .text(row.name),
-          .text(row.log.rawValue))
-        let delivered = waiting.map { min(Offset($0), row.checkpoint) } ?? row.checkpoint
+        let waiting = try connection.statement(
+          """
+          SELECT min(first, coalesce(windows_from, first)), windows_from, windows_closed, windows_partial FROM outbox
+          WHERE pipeline = ? AND log = ? ORDER BY position, line
+          """)
+        defer { waiting.reset() }
+        try waiting.bind([.text(row.name), .text(row.log.rawValue)])
+        var delivered = min(row.checkpoint, row.windows?.from ?? row.checkpoint)
+        var windows = row.windows?.closed
+        var isOldest = true
+        while try waiting.step() {
+          delivered = min(delivered, Offset(waiting.integer(0)))
+          // What the oldest batch holds has to be worked out again with all that came after it.
+          if isOldest { windows = WindowMark(waiting, from: 1)?.closed }
+          isOldest = false
+        }
         marks[row.name] = Mirror.Marks(
           checkpoint: row.checkpoint.rawValue, delivered: delivered.rawValue, epoch: row.epoch.rawValue,
-          sequence: row.sequence)
+          sequence: row.sequence, windowsClosed: windows)
       }
       return marks
     }

@@ -166,7 +166,7 @@ package final class Spool: Sendable {
         damage.beginRebuilding(.state)
         let log = try? LogReader(path: damage.path(.log))
         let start = log.flatMap { log in (try? log.start()).map { (log: log.log, start: $0) } }
-        let marks = mirrored.flatMap { $0.log == start?.log.rawValue ? $0.delivered : nil } ?? [:]
+        let marks = mirrored.flatMap { $0.log == start?.log.rawValue ? $0.resumptions : nil } ?? [:]
         let outcome = try withoutActuallyEscaping(random) { random throws(SpoolError) in
           try StateSalvage(place: note.place, logStart: start, marks: marks, wall: wall, random: random)
             .rebuild(into: damage.rebuilt(.state))
@@ -244,14 +244,14 @@ package final class Spool: Sendable {
     return file
   }
 
-  /// See ``StateStore/register(_:configuration:gateway:log:delivered:wall:drawing:)``.
+  /// See ``StateStore/register(_:configuration:gateway:log:resuming:wall:drawing:)``.
   package func register(
     _ registrations: [PipelineRegistration], configuration: [UInt8], gateway: String, wall: Int64,
     random: () -> UInt64
   ) throws(SpoolError) -> StateStore.Registered {
     try state.register(
       registrations, configuration: configuration, gateway: gateway, log: try reader(),
-      delivered: opened?.delivered ?? [:], wall: wall, drawing: { Epoch(random: random()) })
+      resuming: opened?.resumptions ?? [:], wall: wall, drawing: { Epoch(random: random()) })
   }
 
   package func reader() throws(SpoolError) -> LogReader {

@@ -11,7 +11,7 @@ struct StateSalvage {
   /// The log and the first offset that it still holds, where pipelines without a mark begin again.
   var logStart: (log: LogID, start: Offset)?
   /// Where pipelines begin again, by name.
-  var marks: [String: Offset]
+  var marks: [String: Resumption]
   /// Wall nanoseconds, for what is booked.
   var wall: Int64
   /// Draws epochs.
@@ -129,7 +129,7 @@ private struct Pick {
 
   /// Where a pipeline begins again.
   private func resume(_ pipeline: String) -> Offset? {
-    salvage.logStart.map { max($0.start, salvage.marks[pipeline] ?? $0.start) }
+    salvage.logStart.map { max($0.start, salvage.marks[pipeline]?.offset ?? $0.start) }
   }
 
   /// Whether the pipeline will read that message once more; nil where nobody knows.
@@ -149,6 +149,7 @@ private struct Pick {
     row.configuration = old.configuration
     row.log = old.log
     row.checkpoint = min(resume, until)
+    row.resumeWindows(salvage.marks[old.name])
     row.until = until
     row.receivedUntil = old.receivedUntil
     row.receivedAt = max(0, old.receivedUntil - (until - row.checkpoint))
@@ -182,7 +183,8 @@ private struct Pick {
       var batch = item.batch
       let name = batch.book
       pick.seen[name, default: 0] += Int64(batch.count)
-      let again = pick.isReadAgain(name, batch.log, batch.firstOffset)
+      let needed = batch.windows.map { min($0.from, batch.firstOffset) } ?? batch.firstOffset
+      let again = pick.isReadAgain(name, batch.log, needed)
       if again == true { return 0 }
       if again == nil { batch.possibleDuplicate = true }
       let kept = try pick.keep { target throws(SpoolError) in

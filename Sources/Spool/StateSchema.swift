@@ -25,6 +25,8 @@
 //                                    received = received_before + (log.received - received_at), and
 //                                    received_before alone once it is inactive
 //                  received_until    the log's counter at `until`, in place of the log's own
+//                  windows_from, windows_closed, windows_partial   of a pipeline with windows: from where they
+//                                    could be worked out again (WindowMark in Telemetry/Seal.swift)
 //                  unmatched ... expired   the counters of Telemetry/LedgerCounters.swift
 //                  recent            the batches that left the outbox last, as LineageChunk packs them
 //   lineage      batches that left the outbox before those: batches, a chunk of some 17, with the epoch,
@@ -34,6 +36,7 @@
 //                configuration, and the explanation that came with it; the newest 64 of each pipeline
 //   outbox       sealed batches, oldest first by (position, line): the parts of a split batch keep
 //                their parent's position. A row goes when its batch is confirmed or set aside.
+//                windows_... are as in `pipeline`, as they stood before the batch began
 //   dead_letter  what was refused, with its bytes:
 //                  requested         the number of the request to run it through the pipeline again; 0: none,
 //                                    which it is in every letter of a pipeline that is not active
@@ -93,7 +96,8 @@ enum StateSchema {
       filtered INTEGER NOT NULL DEFAULT 0, absorbed INTEGER NOT NULL DEFAULT 0,
       delivered INTEGER NOT NULL DEFAULT 0, dead_lettered INTEGER NOT NULL DEFAULT 0,
       recovered INTEGER NOT NULL DEFAULT 0, discarded INTEGER NOT NULL DEFAULT 0,
-      expired INTEGER NOT NULL DEFAULT 0, recent BLOB) STRICT;
+      expired INTEGER NOT NULL DEFAULT 0, windows_from INTEGER, windows_closed INTEGER,
+      windows_partial INTEGER, recent BLOB) STRICT;
     CREATE TABLE lineage(
       id INTEGER PRIMARY KEY, epoch TEXT NOT NULL, last INTEGER NOT NULL, first INTEGER NOT NULL,
       wall INTEGER NOT NULL, batches BLOB NOT NULL) STRICT;
@@ -108,7 +112,8 @@ enum StateSchema {
       encoding TEXT NOT NULL, compression TEXT NOT NULL, length INTEGER NOT NULL,
       digest BLOB NOT NULL, previous BLOB NOT NULL, parent TEXT, uncertain INTEGER NOT NULL,
       boot BLOB NOT NULL, monotonic INTEGER NOT NULL, wall INTEGER NOT NULL,
-      quality INTEGER NOT NULL, body BLOB NOT NULL) STRICT;
+      quality INTEGER NOT NULL, windows_from INTEGER, windows_closed INTEGER, windows_partial INTEGER,
+      body BLOB NOT NULL) STRICT;
     CREATE UNIQUE INDEX outbox_order ON outbox(pipeline, position, line);
     CREATE TABLE dead_letter(
       id INTEGER PRIMARY KEY AUTOINCREMENT, pipeline TEXT NOT NULL, stage TEXT NOT NULL,

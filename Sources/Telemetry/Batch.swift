@@ -202,6 +202,9 @@ package struct Batch: Sendable, Hashable {
   package var possibleDuplicate: Bool
   /// The replay that it comes from; nil for what a pipeline makes of what it receives.
   package var replay: ReplayID?
+  /// Of a pipeline with windows: as it stood before the batch began, so that what it holds could be worked out again
+  /// from there.
+  package var windows: WindowMark?
   /// When the batch was sealed.
   package var sealed: Moment
 
@@ -209,7 +212,7 @@ package struct Batch: Sendable, Hashable {
     identity: BatchIdentity, version: String, log: LogID, firstOffset: Offset, lastOffset: Offset,
     count: Int, encoding: BatchEncoding, compression: BatchCompression, body: [UInt8], length: Int,
     digest: Digest, previous: Digest, parent: Parent? = nil, possibleDuplicate: Bool = false,
-    replay: ReplayID? = nil, sealed: Moment
+    replay: ReplayID? = nil, windows: WindowMark? = nil, sealed: Moment
   ) {
     self.identity = identity
     self.version = version
@@ -226,6 +229,7 @@ package struct Batch: Sendable, Hashable {
     self.parent = parent
     self.possibleDuplicate = possibleDuplicate
     self.replay = replay
+    self.windows = windows
     self.sealed = sealed
   }
 

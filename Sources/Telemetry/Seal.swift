@@ -1,3 +1,30 @@
+/// Up to where the windows of a pipeline are closed and gone.
+package struct ClosedWindows: Sendable, Hashable, Codable {
+  /// Windows that end by this time are, and readings for them are late. Nanoseconds since 1970.
+  package var through: Int64
+  /// Later windows that end by this time may be, too: one of its time that is opened may not get all its readings.
+  package var partial: Int64
+
+  package init(through: Int64, partial: Int64) {
+    self.through = through
+    self.partial = partial
+  }
+}
+
+/// From where on a pipeline with windows would have to read again if what its windows hold were lost. It may lag, which
+/// is safe: more is read again, nothing is left out.
+package struct WindowMark: Sendable, Hashable {
+  /// No window that is in memory has a reading before this offset, and no later one will.
+  package var from: Offset
+  /// Those that were closed before and are not needed again; nil where none has been closed.
+  package var closed: ClosedWindows?
+
+  package init(from: Offset, closed: ClosedWindows?) {
+    self.from = from
+    self.closed = closed
+  }
+}
+
 /// How far a pipeline has read, and the state that goes with it.
 package struct PipelineState: Sendable, Hashable {
   package var gateway: String
@@ -15,10 +42,12 @@ package struct PipelineState: Sendable, Hashable {
   package var possibleDuplicateUntil: Offset?
   /// The replay that this is the state of; nil for a pipeline's own.
   package var replay: ReplayID?
+  /// Nil for a pipeline without windows, and before the first seal of one with them.
+  package var windows: WindowMark?
 
   package init(
     gateway: String, epoch: Epoch, nextSequence: Int64, previousDigest: Digest, log: LogID,
-    checkpoint: Offset, possibleDuplicateUntil: Offset? = nil, replay: ReplayID? = nil
+    checkpoint: Offset, possibleDuplicateUntil: Offset? = nil, replay: ReplayID? = nil, windows: WindowMark? = nil
   ) {
     self.gateway = gateway
     self.epoch = epoch
@@ -28,6 +57,7 @@ package struct PipelineState: Sendable, Hashable {
     self.checkpoint = checkpoint
     self.possibleDuplicateUntil = possibleDuplicateUntil
     self.replay = replay
+    self.windows = windows
   }
 }
 

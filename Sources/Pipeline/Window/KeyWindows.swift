@@ -116,6 +116,9 @@ struct KeyWindows: StateValue {
 
   init() {}
 
+  /// Where the first of their readings stands in the log; `.max` for none.
+  var firstOffset: Int64 { windows.reduce(.max) { min($0, $1.offsets.first) } }
+
   // MARK: Readings
 
   /// - Parameter room: how many windows may be opened.

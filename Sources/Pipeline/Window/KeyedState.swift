@@ -114,9 +114,12 @@ package struct KeyedState<Value: StateValue>: Sendable {
     key.withUnsafeBytes { slot(of: $0) }.map { values[$0] }
   }
 
+  /// The slots that have a value, in no order that means anything.
+  package var liveSlots: some Sequence<Int> { marks.indices.lazy.filter { marks[$0].isLive } }
+
   /// The slots that have a value, in the order of their keys' bytes.
   package var sortedSlots: [Int] {
-    marks.indices.filter { marks[$0].isLive }
+    liveSlots
       .sorted { table.keys[$0].lexicographicallyPrecedes(table.keys[$1]) }
   }
 

@@ -48,6 +48,33 @@ package struct WindowSet: Sendable {
     return watermark > time || windows + plan.settings.overlap > settings.maximumWindows
   }
 
+  /// What a rebuild would need (``WindowMark``), looking at every window.
+  /// - Parameter position: the next offset that would be read.
+  package func mark(before position: Offset) -> WindowMark {
+    var first = position.rawValue
+    // Those kept for corrections are worked out again from their beginning.
+    var through = saturating(horizon.value.closed, minus: plan.settings.correctFor)
+    let partial = through
+    for slot in states.liveSlots {
+      states.read(slot) { key in
+        first = min(first, key.firstOffset)
+        // A session that was open for long has readings that would be late without it.
+        if plan.isSession, let start = key.windows.first?.start {
+          through = min(through, saturating(start, plus: plan.settings.length - 1))
+        }
+      }
+    }
+    return WindowMark(
+      from: Offset(max(0, first)),
+      closed: closedThrough == nil ? nil : ClosedWindows(through: through, partial: partial))
+  }
+
+  /// These were closed before, and their time stays closed.
+  package init(settings: WindowSettings, closed: ClosedWindows) {
+    self.init(settings: settings)
+    horizon.value = WindowHorizon(closed: closed.through, partial: closed.partial)
+  }
+
   // MARK: Readings
 
   /// Puts a reading into its windows. Takes no memory where they are there already.
