@@ -94,7 +94,9 @@ struct WindowRebuildTests {
     let seals = try run(settings, events, from: startState())
     func last(_ batches: some Sequence<Batch>) throws -> [String: Sum] {
       try Dictionary(
-        batches.flatMap { try linesOf($0) }.map { try WindowCrashTests.sum($0) }.map { ("\($0.device) \($0.start)", $0) },
+        batches.flatMap { try linesOf($0) }.map { try WindowCrashTests.sum($0) }.map {
+          ("\($0.device) \($0.start)", $0)
+        },
         uniquingKeysWith: { $0.count > $1.count ? $0 : $1 })
     }
     let all = try last(seals.flatMap(\.batches))
