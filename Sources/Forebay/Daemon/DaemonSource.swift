@@ -6,11 +6,25 @@ internal import Telemetry
 /// The daemon as the HTTP API asks it.
 struct DaemonSource: StatusSource {
   let daemon: Daemon
+  let summary = GatewaySummary()
 
   func answer(_ question: StatusQuestion) async throws(StatusFault) -> [UInt8]? {
+    do {
+      return try await reply(to: question)
+    } catch let fault as StatusFault {
+      throw fault
+    } catch {
+      throw StatusFault(.unavailable, "\(error)")
+    }
+  }
+
+  private func reply(to question: StatusQuestion) async throws -> [UInt8]? {
     switch question {
-    case .report: await daemon.statusDocument()
-    default: nil
+    case .summary:
+      let now = SystemClock.source()
+      return try await summary.json(now: now.monotonic, wall: now.wall) { try await daemon.report() }
+    case .report: return Array(try Output.json(try await daemon.report(), pretty: false).utf8)
+    default: return nil
     }
   }
 
