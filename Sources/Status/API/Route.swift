@@ -10,6 +10,7 @@ struct Route: Sendable {
   /// What a handler has at hand.
   struct Call: Sendable {
     var source: any StatusSource
+    var hub: EventHub
     var caller: Caller
     /// Of the path, by name.
     var path: [String: String]
@@ -25,6 +26,8 @@ struct Route: Sendable {
     case bytes([UInt8], contentType: String)
     /// An answer that says in its status how things are.
     case state(Int, [UInt8])
+    /// Events, for as long as the client stays.
+    case events(AsyncStream<EventHub.Event>)
 
 
   }
