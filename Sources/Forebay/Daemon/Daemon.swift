@@ -15,6 +15,7 @@ final class Daemon: Sendable {
   let intake: Intake
   let pipelines: PipelineWorker
   let uplinks: Uplinks
+  let api: StatusService
   let configuration: Mutex<Configuration>
   let started = SystemClock.monotonic()
   /// A restart in place goes on with the counters of the process.
@@ -43,6 +44,7 @@ final class Daemon: Sendable {
       sessions: SpooledSessions(spool: spool), moment: SystemClock.source, logger: logger)
     self.pipelines = pipelines
     self.uplinks = uplinks
+    api = StatusService(logger: logger)
     self.configuration = Mutex(configuration)
     booted = configuration.withoutAttached
     refused = Mutex(alarm)
@@ -66,6 +68,7 @@ final class Daemon: Sendable {
     try pipelines.start(PipelineWorker.Plan(configuration))
     try intake.start()
     try LocalSocket.serve(configuration.status.socket) { [self] in await statusDocument() }
+    await api.apply(configuration.status.api, source: DaemonSource(daemon: self))
   }
 
   /// Takes over another configuration without losing or repeating a message: what was read under the
@@ -76,6 +79,7 @@ final class Daemon: Sendable {
     try await pipelines.reload(PipelineWorker.Plan(next))
     await uplinks.apply(next.uplinks)
     intake.reload(sources: next.sources)
+    await api.apply(next.status.api, source: DaemonSource(daemon: self))
     configuration.withLock { $0 = next.withoutAttached }
     refused.withLock { $0 = nil }
     brokenTables.withLock { $0 = [] }
@@ -125,6 +129,7 @@ final class Daemon: Sendable {
     }
     await pipelines.finish(deadline: SystemClock.monotonic() + share(2))
     await uplinks.stop(deadline: end)
+    await api.stop()
     spool.close()
     unlink(booted.status.socket)
   }
@@ -149,7 +154,7 @@ extension Configuration {
   func keysThatNeedARestart(since before: Configuration) -> [String] {
     var keys: [String] = []
     if spool != before.spool || group != before.group { keys.append("spool") }
-    if status != before.status { keys.append("status") }
+    if status.socket != before.status.socket { keys.append("status") }
     return keys
   }
 }

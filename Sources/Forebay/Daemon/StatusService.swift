@@ -1,0 +1,88 @@
+internal import Logging
+internal import Status
+internal import Synchronization
+
+/// Keeps the HTTP API where the configuration says. One that cannot listen is an alarm and is tried again: the
+/// gateway's work does not depend on being looked at.
+final class StatusService: Sendable {
+  /// Nanoseconds between two attempts to listen.
+  private static let retry: UInt64 = 10_000_000_000
+  /// Nanoseconds for answers that have begun, when it stops.
+  private static let grace: Int64 = 1_000_000_000
+
+  private struct State: Sendable {
+    var settings: StatusServer.Settings?
+    var server: StatusServer?
+    var listen: String?
+    var fault: String?
+    var retrying: Task<Void, Never>?
+  }
+
+  private let state = Mutex(State())
+  private let logger: Logger
+
+  init(logger: Logger) { self.logger = logger }
+
+  /// Where it listens, with the port that was drawn; nil where it does not.
+  var listen: String? { state.withLock { $0.listen } }
+
+  /// Why it does not listen although it should.
+  var fault: String? { state.withLock { $0.fault } }
+
+  /// Listens there from now on, and nowhere else; returns after the first attempt.
+  /// - Parameter settings: nil: off.
+  func apply(_ settings: StatusServer.Settings?, source: any StatusSource) async {
+    guard state.withLock({ $0.settings }) != settings else { return }
+    await stop()
+    guard let settings else { return }
+    state.withLock { $0.settings = settings }
+    if await attempt(settings, source) { return }
+    let retrying = Task {
+      while !Task.isCancelled {
+        try? await Task.sleep(nanoseconds: StatusService.retry)
+        if Task.isCancelled { return }
+        if await attempt(settings, source) { return }
+      }
+    }
+    state.withLock { $0.retrying = retrying }
+  }
+
+  func stop() async {
+    let (retrying, server) = state.withLock { state in
+      defer { state = State() }
+      return (state.retrying, state.server)
+    }
+    retrying?.cancel()
+    await retrying?.value
+    await server?.stop(grace: StatusService.grace)
+    // What was begun while it was cancelled.
+    await state.withLock { $0.server.take() }?.stop(grace: 0)
+  }
+
+  private func attempt(_ settings: StatusServer.Settings, _ source: any StatusSource) async -> Bool {
+    let server = StatusServer(settings, source: source, logger: logger, wall: SystemClock.wall)
+    let place = ListenAddress(host: settings.host, port: settings.port)
+    do {
+      let port = try await server.start()
+      let listen = ListenAddress(host: settings.host, port: port).description
+      state.withLock {
+        $0.server = server
+        $0.listen = listen
+        $0.fault = nil
+      }
+      logger.notice("the status API listens", metadata: ["address": "\(listen)"])
+      return true
+    } catch {
+      let fault =
+        "the status API cannot listen at \(place): \(error); it is tried again, and status.listen names another place"
+      let isNew = state.withLock { state in
+        defer { state.fault = fault }
+        return state.fault == nil
+      }
+      if isNew {
+        logger.error("the status API cannot listen", metadata: ["address": "\(place)", "error": "\(error)"])
+      }
+      return false
+    }
+  }
+}
