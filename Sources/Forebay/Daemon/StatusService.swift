@@ -60,7 +60,8 @@ final class StatusService: Sendable {
   }
 
   private func attempt(_ settings: StatusServer.Settings, _ source: any StatusSource) async -> Bool {
-    let server = StatusServer(settings, source: source, logger: logger, wall: SystemClock.wall)
+    let server = StatusServer(
+      settings, source: source, assets: PageAssets.all, logger: logger, wall: SystemClock.wall)
     let place = ListenAddress(host: settings.host, port: settings.port)
     do {
       let port = try await server.start()

@@ -25,6 +25,8 @@ struct Route: Sendable {
     case bytes([UInt8], contentType: String)
     /// An answer that says in its status how things are.
     case state(Int, [UInt8])
+    /// The caller has it already: 304.
+    case unchanged
 
 
   }

@@ -3,13 +3,14 @@
 import { histogram, quantile, sum } from './api.js';
 import { shape, waterfall } from './charts.js';
 import { bytes, count, counted, duration, figure, moment, none, since, visible } from './format.js';
-import { bar, chip, facts, loaded, section, skeleton, table } from './parts.js';
+import { bar, chip, facts, loaded, section, skeleton, table, waiting } from './parts.js';
 import { h } from './dom.js';
 
 export const needs = ['status', 'report', 'metrics', 'traces', 'devices'];
 
 export function view(store) {
-  const { report, metrics, traces, devices } = store.items;
+  const { status, report, metrics, traces, devices } = store.items;
+  if (status?.value === undefined) return waiting('Debug', status, skeleton(6));
   return [
     h('div', { class: 'title', key: 'title' }, h('h1', { tabindex: '-1' }, 'Debug')),
     section(
@@ -19,9 +20,9 @@ export function view(store) {
     ),
     section('Pipelines', { key: 'debug-pipelines' }, loaded(report, pipelines)),
     section('Uplink attempts', null, loaded(report, attempts)),
-    section('One batch', { aside: chooseTrace(traces?.value, store) }, loaded(traces, (value) => trace(value, store), 4)),
+    section('One batch', { class: 'pairs', aside: chooseTrace(traces?.value, store) }, loaded(traces, (value) => trace(value, store), 4)),
     section('Devices', { aside: choosePipeline(report?.value, store) }, loaded(devices, (value) => deviceTable(value, store))),
-    section('Process', null, loaded(report, (value) => machine(value, store))),
+    section('Process', { class: 'pairs' }, loaded(report, (value) => machine(value, store))),
   ];
 }
 
@@ -96,7 +97,7 @@ function pipelines(report) {
       { title: 'Pipeline', cell: (row) => [row.name, row.draining && h('small', null, ' draining')] },
       {
         title: 'Watermark',
-        cell: (row) => (row.windows?.watermark ? moment(row.windows.watermark) : h('span', { class: 'quiet' }, 'no windows')),
+        cell: (row) => (row.windows?.watermark ? moment(row.windows.watermark) : none),
       },
       { title: 'Behind', number: true, cell: (row) => duration(row.windows?.behindSeconds) },
       { title: 'Open windows', number: true, cell: (row) => count(row.windows?.open) },
@@ -104,7 +105,7 @@ function pipelines(report) {
       { title: 'Decoded', number: true, cell: (row) => count(row.decoded) },
       { title: 'Delivered', number: true, cell: (row) => count(row.delivered) },
       { title: 'Otherwise', wide: true, cell: outcome },
-      { title: 'Version', cell: (row) => h('code', null, row.version || none) },
+      { title: 'Version', cell: (row) => (row.version ? h('code', { title: row.version }, row.version.slice(0, 8)) : none) },
     ],
     rows,
     'No pipeline is configured.',
@@ -129,7 +130,7 @@ function attempts(report) {
       'Uplink attempts by answer',
       [
         { title: 'Uplink', cell: (row) => row.uplink },
-        { title: 'Answer', cell: (row) => chip(tone(row.answer), row.answer) },
+        { title: 'Answer', tag: true, cell: (row) => chip(tone(row.answer), row.answer) },
         { title: 'Attempts', number: true, cell: (row) => count(row.value) },
         { title: 'Share', cell: (row) => bar(row.share, tone(row.answer)) },
       ],

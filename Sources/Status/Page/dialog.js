@@ -112,8 +112,7 @@ const tokenField = () =>
     h('input', {
       id: 'field-token',
       type: 'password',
-      autocomplete: 'off',
-      spellcheck: 'false',
+      autocomplete: 'current-password',
       'aria-describedby': 'field-token-hint',
       on: { input: (event) => (token.value = event.target.value.trim()) },
     }),

@@ -50,7 +50,7 @@ export function duration(seconds) {
   return parts(86400, 'd', [3600], 'h');
 }
 
-export const percent = (ratio, digits = 1) => (known(ratio) ? `${trim((ratio * 100).toFixed(digits))} %` : none);
+export const percent = (ratio, digits = 1) => (known(ratio) ? `${trim((ratio * 100).toFixed(digits)).replace('-', '−')} %` : none);
 const trim = (text) => (text.includes('.') ? text.replace(/\.?0+$/, '') : text);
 
 const two = (value) => String(value).padStart(2, '0');

@@ -3,7 +3,7 @@
 import { alarmList } from './alarms.js';
 import { getJSON, token } from './api.js';
 import { bytes, count, counted, duration, moment, none, readable, since, visible } from './format.js';
-import { bar, button, chip, loaded, section, skeleton, sourceChip, table, uplinkChip } from './parts.js';
+import { bar, button, chip, loaded, section, skeleton, sourceChip, table, uplinkChip, waiting } from './parts.js';
 import { h } from './dom.js';
 
 export const needs = ['status', 'report', 'counts', 'replays'];
@@ -13,7 +13,7 @@ const shownLetters = 20;
 
 export function view(store) {
   const { status, report, counts, replays } = store.items;
-  if (status?.value === undefined) return [h('h1', { tabindex: '-1' }, 'On call'), skeleton(6)];
+  if (status?.value === undefined) return waiting('On call', status, skeleton(6));
   const { page = 0, ticket = 0, list = [] } = status.value.alarms || {};
   const all = page + ticket;
   return [
@@ -77,7 +77,7 @@ function failing(report, store) {
       'Sources and uplinks',
       [
         { title: 'Name', cell: (row) => [row.name, h('small', null, ` ${row.kind}`)] },
-        { title: 'State', cell: (row) => row.state },
+        { title: 'State', tag: true, cell: (row) => row.state },
         { title: 'Failing for', number: true, cell: (row) => duration(row.failing) },
         { title: 'Last fault', wide: true, cell: (row) => row.detail },
         { title: 'Action', number: true, cell: (row) => row.act || none },
@@ -115,7 +115,11 @@ function backlog(status, report) {
         { title: 'Pipeline', cell: (row) => row.name },
         { title: 'To read', number: true, cell: (row) => counted(row.backlog, 'message') },
         { title: 'To deliver', number: true, cell: (row) => counted(row.outboxReadings, 'reading') },
-        { title: 'in', number: true, cell: (row) => counted(batches(row.name), 'batch', 'batches') },
+        {
+        title: 'Batches',
+        number: true,
+        cell: (row) => (batches(row.name) == null ? none : counted(batches(row.name), 'batch', 'batches')),
+      },
         { title: 'Oldest waits', number: true, cell: (row) => duration(row.oldestSeconds) },
         { title: 'Freshness', number: true, cell: (row) => duration(row.freshnessSeconds) },
       ],
@@ -251,7 +255,7 @@ function requeue(reason, store) {
     text:
       `Those of ${reason.rule} (${reason.stage}) of pipeline ${reason.pipeline} run through today's pipeline, the oldest ` +
       'first, beside live data. What is refused again comes back here.',
-    fields: [{ name: 'rate', label: 'At most, a second', type: 'number', min: 1, value: 100, hint: 'dead letters' }],
+    fields: [{ name: 'rate', label: 'Dead letters a second, at most', type: 'number', min: 1, value: 100 }],
     confirm: 'Requeue',
     path: 'v1/dead-letters/requeue',
     body: ({ rate }) => ({
@@ -271,20 +275,21 @@ function replayList(replays, store) {
     'Replays',
     [
       { title: 'Replay', cell: (row) => row.id },
-      { title: 'Pipeline', cell: (row) => row.pipeline },
       {
         title: 'State',
+        tag: true,
         cell: (row) => [
           chip({ failed: 'critical', paused: 'warning', running: 'ok', finished: 'ok' }[row.state] || 'unknown', row.state),
           (row.reason || row.waitsFor) && h('small', null, ` ${visible(row.reason || `waits for ${row.waitsFor}`)}`),
         ],
       },
+      { title: 'Pipeline', cell: (row) => row.pipeline },
       {
         title: 'Read',
         cell: (row) =>
           h(
             'span',
-            { class: 'budget' },
+            { class: 'budget long' },
             bar(row.messages ? row.read / row.messages : 1, 'ok', `read of ${row.id}`),
             h('span', { class: 'number' }, `${count(row.read)} of ${counted(row.messages, 'message')}`),
           ),
@@ -347,7 +352,7 @@ function replay(status, store) {
       { name: 'pipeline', label: 'Pipeline', options: names, value: names[0] },
       { name: 'from', label: 'Received from (UTC)', type: 'datetime-local', required: true, value: minute(now - 36e5) },
       { name: 'to', label: 'and before (UTC)', type: 'datetime-local', required: true, value: minute(now) },
-      { name: 'rate', label: 'At most, messages a second', type: 'number', min: 1, hint: 'empty: as there is time for' },
+      { name: 'rate', label: 'Messages a second, at most', type: 'number', min: 1, hint: 'empty: as there is time for' },
       { name: 'budget', label: 'Budget upstream, MiB', type: 'number', min: 0, step: 'any', hint: 'empty: none' },
     ],
     confirm: 'Start the replay',
@@ -411,7 +416,7 @@ function access(store) {
           'form',
           { class: 'token', key: 'needs', on: { submit: save } },
           h('label', { for: 'token' }, 'Token'),
-          h('input', { id: 'token', type: 'password', autocomplete: 'off', spellcheck: 'false' }),
+          h('input', { id: 'token', type: 'password', autocomplete: 'current-password' }),
           h('button', { class: 'plain' }, 'Keep for this tab'),
         ),
   );

@@ -1,6 +1,6 @@
 // Is it well, how fresh is the data, what does it cost.
 
-import { bar, chip, facts, icon, loaded, section, skeleton, sourceChip, table, uplinkChip } from './parts.js';
+import { bar, chip, facts, icon, loaded, section, skeleton, sourceChip, table, uplinkChip, waiting } from './parts.js';
 import { chart, historyRows, series } from './charts.js';
 import { bytes, count, counted, duration, figure, none, percent } from './format.js';
 import { h } from './dom.js';
@@ -16,7 +16,7 @@ const sentences = {
 
 export function view(store) {
   const { status, report, history } = store.items;
-  if (status?.value === undefined) return [h('h1', { tabindex: '-1' }, 'Overview'), skeleton(3), chartsLoading()];
+  if (status?.value === undefined) return waiting('Overview', status, skeleton(3), chartsLoading());
   return [
     hero(status.value, store),
     charts(status.value, history, store),
@@ -37,7 +37,7 @@ export function view(store) {
           'Sources',
           [
             { title: 'Source', cell: (source) => source.name },
-            { title: 'State', cell: (source) => sourceChip(source.state) },
+            { title: 'State', tag: true, cell: (source) => sourceChip(source.state) },
             { title: 'Received', number: true, cell: (source) => counted(source.messages, 'message') },
           ],
           keyed(status.value.sources),
@@ -51,7 +51,7 @@ export function view(store) {
           'Uplinks',
           [
             { title: 'Uplink', cell: (uplink) => uplink.name },
-            { title: 'State', cell: (uplink) => uplinkChip(uplink.state) },
+            { title: 'State', tag: true, cell: (uplink) => uplinkChip(uplink.state) },
             { title: 'Failing for', number: true, cell: (uplink) => failing(uplink) },
             { title: 'Delivered', number: true, cell: (uplink) => counted(uplink.delivered, 'reading') },
           ],
@@ -141,7 +141,7 @@ function objectives(list) {
       'Objectives',
       [
         { title: 'Objective', cell: (row) => row.name },
-        { title: 'State', cell: (row) => chip(tones[row.state] || 'unknown', row.state) },
+        { title: 'State', tag: true, cell: (row) => chip(tones[row.state] || 'unknown', row.state) },
         {
           title: 'Measured',
           number: true,
@@ -162,6 +162,7 @@ function objectives(list) {
         {
           title: 'Burn rate 1 h · 6 h',
           number: true,
+          minor: (row) => row.state === 'ok',
           cell: (row) => `${figure(row.burnRate1h)} · ${figure(row.burnRate6h)}`,
         },
       ],

@@ -148,15 +148,15 @@ function trouble() {
   const old = lastAnswer ? ` What is shown is ${duration((Date.now() - lastAnswer) / 1000)} old.` : '';
   const [title, text] =
     {
-      0: ['The gateway does not answer', `${failure.message}; it is tried again every ${every} s.${old}`],
-      401: ['A token is needed', token.value ? 'The gateway does not know this token.' : 'This gateway shows itself to those with a token.'],
-      403: ['This token may not see it', failure.message],
-      429: ['Too many requests', `The gateway asks for patience; it is tried again every ${every} s.${old}`],
+      0: ['The gateway does not answer', `${failure.message}. It is tried again every ${every} s.${old}`],
+      401: ['A token is needed', token.value ? 'the gateway does not know this one.' : 'this gateway shows itself to nobody without.'],
+      403: ['This token may not see it', `${failure.message}.`],
+      429: ['Too many requests', `the gateway asks for patience. It is asked again every ${every} s.${old}`],
     }[failure.status] || ['The gateway cannot say how it is', `${failure.message}.${old}`];
   return h(
     'div',
-    { class: 'wide notice critical', key: 'trouble' },
-    h('p', null, h('strong', null, title), `. ${text}`),
+    { class: 'notice critical', key: 'trouble' },
+    h('p', null, h('strong', null, `${title}: `), text),
     failure.status === 401 || failure.status === 403 ? tokenForm() : null,
   );
 }
@@ -164,7 +164,7 @@ function trouble() {
 const told = () =>
   h(
     'div',
-    { class: 'wide notice ok' },
+    { class: 'notice ok' },
     h('p', null, notice),
     button('Close', () => ((notice = null), render()), { class: 'plain' }),
   );
@@ -183,7 +183,7 @@ const tokenForm = () =>
       },
     },
     h('label', { for: 'notice-token' }, 'Token'),
-    h('input', { id: 'notice-token', type: 'password', autocomplete: 'off', spellcheck: 'false' }),
+    h('input', { id: 'notice-token', type: 'password', autocomplete: 'current-password' }),
     h('button', { class: 'plain' }, 'Keep for this tab'),
   );
 
@@ -214,7 +214,7 @@ function render() {
   ].filter(Boolean));
   document.title = `${status ? `${status.gateway} ${status.state} – ` : ''}${views[name].title} – Forebay`;
   element('main').setAttribute('aria-busy', String(!status && !store.items.status?.failure));
-  patch(element('main'), views[name].view(store).flat(Infinity).filter(Boolean));
+  patch(element('view'), views[name].view(store).flat(Infinity).filter(Boolean));
   patch(element('foot'), [
     h(
       'p',

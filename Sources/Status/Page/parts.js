@@ -1,7 +1,7 @@
 // Pieces that every view is made of.
 
 import { h } from './dom.js';
-import { percent } from './format.js';
+import { none, percent } from './format.js';
 
 const paths = {
   ok: ['M12 2a10 10 0 1 0 0 20 10 10 0 0 0 0-20z', 'M7.5 12.5l3 3 6-6.5'],
@@ -34,7 +34,8 @@ const id = (title) => `h-${title.toLowerCase().replace(/[^a-z]+/g, '-')}`;
 
 /**
  * A table that becomes a list of cards on a narrow screen; the roles are there because that layout takes them away.
- * A column is `{ title, cell(row), number, wide }`; the first heads its row.
+ * A column is `{ title, cell(row), number, wide, tag, minor(row) }`; the first heads its row, and a tag stands
+ * beside it. What is minor is left out where it is narrow.
  */
 export function table(label, columns, rows, empty) {
   if (!rows.length) return h('p', { class: 'quiet' }, empty);
@@ -59,18 +60,26 @@ export function table(label, columns, rows, empty) {
         h(
           'tr',
           { role: 'row', key: row.key ?? index },
-          columns.map((column, at) =>
-            h(
+          columns.map((column, at) => {
+            const content = column.cell(row);
+            const kinds = [
+              column.number && 'number',
+              column.wide && 'broad',
+              column.tag && 'tag',
+              content === none && 'void',
+              column.minor?.(row) && 'minor',
+            ];
+            return h(
               at ? 'td' : 'th',
               {
                 role: at ? 'cell' : 'rowheader',
                 scope: at ? null : 'row',
-                class: [column.number && 'number', column.wide && 'broad'].filter(Boolean).join(' ') || null,
+                class: kinds.filter(Boolean).join(' ') || null,
                 'data-title': column.title,
               },
-              h('span', null, column.cell(row)),
-            ),
-          ),
+              h('span', null, content),
+            );
+          }),
         ),
       ),
     ),
@@ -94,9 +103,10 @@ export const facts = (pairs) =>
     { class: 'facts' },
     pairs
       .filter(Boolean)
-      .map(([name, value, remark]) =>
-        h('div', { key: name }, h('dt', null, name), h('dd', null, value, remark && h('small', null, remark))),
-      ),
+      .map(([name, value, remark]) => [
+        h('dt', { key: `${name} name` }, name),
+        h('dd', { key: name }, value, remark && h('small', null, remark)),
+      ]),
   );
 
 /** What stands where something is still being fetched. */
@@ -106,6 +116,12 @@ export const skeleton = (lines = 3) =>
     { class: 'skeleton', 'aria-hidden': 'true' },
     Array.from({ length: lines }, () => h('span')),
   );
+
+/** What a view shows before the gateway has said anything; why it does not stands above. */
+export const waiting = (title, status, ...content) => [
+  h('h1', { tabindex: '-1', key: 'waiting' }, title),
+  status?.failure ? null : content,
+];
 
 /** Waiting, failed or there: `ready` makes the content. */
 export function loaded(item, ready, lines) {
