@@ -43,24 +43,90 @@ extension ConfigurationDecoder {
     let listen = section.optional("listen")
     let anonymous = section.optional("anonymous")
     let hosts = section.optional("hosts")
+    let tlsValue = section.optional("tls")
+    let tokens = section.optional("tokens_file")
+    let clients = section.optional("clients")
     var api = StatusServer.Settings(host: "127.0.0.1", port: 8420)
     let expected = "an address and a port such as 127.0.0.1:8420, or off"
+    var isOff = false
     if let listen, let text = listen.text(expected: expected) {
-      if text == "off" { return nil }
-      guard let address = ListenAddress(text) else {
+      isOff = text == "off"
+      if let address = ListenAddress(text) {
+        (api.host, api.port) = (address.host, address.port)
+      } else if !isOff {
         listen.error("\(quoted(text)) is no address, expected \(expected)")
-        return nil
       }
-      (api.host, api.port) = (address.host, address.port)
     }
     if let word = anonymous?.choice(AnonymousWord.self) { api.anonymous = word == .viewer ? .viewer : nil }
     if let hosts {
       api.hosts = Set(hosts.items().compactMap { $0.text(expected: "a host's name")?.lowercased() })
     }
-    if let listen, !api.isLoopback {
-      listen.error(
-        "\(api.host) can be reached from other machines", hint: "listen at 127.0.0.1")
+    api.tls = tlsValue.flatMap(tls)
+    api.tokensFile = tokens?.tokensFile()
+    for client in clients?.items() ?? [] {
+      guard let section = client.section() else { continue }
+      let name = section.required("name")?.text(expected: "a name in the certificate")
+      let role = section.required("role")?.choice(Role.self)
+      section.close()
+      if let name, let role { api.certificates[name] = role }
     }
-    return api
+    if let clients, api.tls?.clientAuthorityFile == nil {
+      clients.error("no client can show a certificate", hint: "add tls.client_ca_file")
+    }
+    if let tlsValue, api.tls?.clientAuthorityFile != nil, clients == nil {
+      tlsValue.warning("certificates of clients open nothing", hint: "add status.clients with their names and roles")
+    }
+    if !isOff, !api.isLoopback, let listen { checkExposed(api, listen, anonymous) }
+    return isOff ? nil : api
+  }
+
+  /// Whoever can be reached from other machines says who may come, and to nobody else than them.
+  private func checkExposed(
+    _ api: StatusServer.Settings, _ listen: ConfigurationValue, _ anonymous: ConfigurationValue?
+  ) {
+    if api.tls == nil {
+      listen.error(
+        "\(api.host) can be reached from other machines, and tokens would go over the network in the clear",
+        hint: "add status.tls with cert_file and key_file, or listen at 127.0.0.1")
+    }
+    if api.tokensFile == nil, api.certificates.isEmpty {
+      listen.error(
+        "\(api.host) can be reached from other machines, and nothing says who may",
+        hint: "add status.tokens_file, or tls.client_ca_file and status.clients, or listen at 127.0.0.1")
+    }
+    if let anonymous, api.anonymous != nil {
+      anonymous.error(
+        "\(api.host) can be reached from other machines: only loopback may be open to everybody", hint: "leave it out")
+    }
+  }
+
+  private func tls(_ value: ConfigurationValue) -> StatusServer.TLS? {
+    guard let section = value.section() else { return nil }
+    let certificate = section.required("cert_file")?.file(.certificates)
+    let key = section.required("key_file")?.file(.privateKey)
+    let authority = section.optional("client_ca_file")?.file(.certificates)
+    section.close()
+    guard let certificate, let key else { return nil }
+    return StatusServer.TLS(certificateFile: certificate, keyFile: key, clientAuthorityFile: authority)
+  }
+}
+
+extension ConfigurationValue {
+  /// The absolute path of a file of tokens, which may be made later.
+  fileprivate func tokensFile() -> String? {
+    guard let path = location() else { return nil }
+    switch context.files.read(path, AccessTokenFile.maximumBytes) {
+    case .failure(.missing):
+      warning("the file \(path) is not there: nobody has a token", hint: "forebay token create makes it")
+    case .failure(let fault):
+      error("the file \(path) \(fault.reason)", hint: hint(for: fault), concern: .surroundings)
+    case .success(let contents):
+      do throws(AccessTokenFile.Fault) {
+        _ = try AccessTokenFile(contents.bytes)
+      } catch {
+        self.error("the file \(path): \(error)", concern: .surroundings)
+      }
+    }
+    return path
   }
 }

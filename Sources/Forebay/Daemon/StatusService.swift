@@ -26,13 +26,17 @@ final class StatusService: Sendable {
   /// Where it listens, with the port that was drawn; nil where it does not.
   var listen: String? { state.withLock { $0.listen } }
 
-  /// Why it does not listen although it should.
-  var fault: String? { state.withLock { $0.fault } }
+  /// Why it does not listen although it should, or not as it should.
+  var fault: String? { state.withLock { $0.fault ?? $0.server?.tokensFault } }
 
   /// Listens there from now on, and nowhere else; returns after the first attempt.
   /// - Parameter settings: nil: off.
   func apply(_ settings: StatusServer.Settings?, source: any StatusSource) async {
-    guard state.withLock({ $0.settings }) != settings else { return }
+    let (same, server) = state.withLock { ($0.settings == settings, $0.server) }
+    guard !same else {
+      server.map(renew)
+      return
+    }
     await stop()
     guard let settings else { return }
     state.withLock { $0.settings = settings }
@@ -59,11 +63,23 @@ final class StatusService: Sendable {
     await state.withLock { $0.server.take() }?.stop(grace: 0)
   }
 
+  /// Takes over certificates that have changed.
+  private func renew(_ server: StatusServer) {
+    do {
+      try server.reload()
+      state.withLock { $0.fault = nil }
+    } catch {
+      logger.error("the status API goes on with its old certificate", metadata: ["error": "\(error)"])
+      state.withLock { $0.fault = "the status API goes on with its old certificate: \(error)" }
+    }
+  }
+
   private func attempt(_ settings: StatusServer.Settings, _ source: any StatusSource) async -> Bool {
-    let server = StatusServer(
-      settings, source: source, assets: PageAssets.all, logger: logger, wall: SystemClock.wall)
     let place = ListenAddress(host: settings.host, port: settings.port)
     do {
+      let server = try StatusServer(
+        settings, source: source, assets: PageAssets.all, logger: logger, wall: SystemClock.wall,
+        monotonic: SystemClock.monotonic)
       let port = try await server.start()
       let listen = ListenAddress(host: settings.host, port: port).description
       state.withLock {

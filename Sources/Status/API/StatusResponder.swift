@@ -1,6 +1,5 @@
 internal import HTTPTypes
 internal import HummingbirdCore
-internal import Logging
 internal import NIOCore
 
 /// Answers one request after the other: who it is from, whether it may, what it asks, and the answer with the headers
@@ -13,10 +12,9 @@ struct StatusResponder: Sendable {
   let routes: [Route]
   /// By path.
   let assets: [String: PageAsset]
-  let access: AccessRules
+  let gate: RequestGate
   /// Wall nanoseconds.
   let wall: @Sendable () -> Int64
-  let logger: Logger
 
   @Sendable
   func respond(_ request: Request, _ writer: consuming ResponseWriter, _ channel: any Channel) async throws {
@@ -70,8 +68,9 @@ struct StatusResponder: Sendable {
   private func answer(
     _ request: Request, _ channel: any Channel
   ) async throws(Problem) -> (reply: Route.Reply, asset: PageAsset?) {
-    if let host = request.head.authority, !access.permits(host: host) {
-      throw Problem(421, "Misdirected request", "this server does not answer for the host \(host)")
+    try gate.admit(channel.remoteAddress)
+    if let host = request.head.authority, !gate.rules.permits(host: host) {
+      throw Problem(421, "Misdirected request", "this server does not answer for the host that was asked")
     }
     guard let target = RequestTarget(request.head.path ?? "") else {
       throw .invalid("the path or the query cannot be read")
@@ -83,16 +82,16 @@ struct StatusResponder: Sendable {
       return (known.contains(asset.tag) ? .unchanged : .bytes(asset.bytes, contentType: asset.contentType), asset)
     }
     let matching = routes.compactMap { route in route.match(target.segments).map { (route, $0) } }
-    guard !matching.isEmpty else { throw .notFound("there is no \(path)") }
+    guard !matching.isEmpty else { throw .notFound("there is nothing under this path") }
     guard let (route, names) = matching.first(where: { $0.0.method == method }) else {
       let permitted = matching.map(\.0.method.rawValue) + (matching.contains { $0.0.method == .get } ? ["HEAD"] : [])
       throw Problem(
-        405, "Method not allowed", "\(path) takes \(permitted.joined(separator: ", "))",
+        405, "Method not allowed", "this resource takes \(permitted.joined(separator: ", "))",
         headers: [.allow: permitted.joined(separator: ", ")])
     }
-    let caller = try access.caller(for: route, of: request.head)
+    let caller = try await gate.caller(for: route, request.head, channel)
     if let unknown = target.parameters.keys.filter({ !route.parameters.contains($0) }).min() {
-      throw .invalid("\(path) has no parameter \(unknown)")
+      throw .invalid("this resource has no parameter \(unknown.shortened(to: 64))")
     }
     let body = route.method == .post ? try await body(of: request) : []
     let call = Route.Call(

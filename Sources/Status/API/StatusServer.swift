@@ -15,6 +15,12 @@ package final class StatusServer: Sendable {
     package var anonymous: Role?
     /// Names beside loopback's under which the server is asked; in lower case, without a port.
     package var hosts: Set<String> = []
+    /// Nil: in the clear.
+    package var tls: TLS?
+    /// A file of tokens (``AccessTokenFile``), read anew when it has changed; nil: there are none.
+    package var tokensFile: String?
+    /// Roles of clients by a name in their certificate.
+    package var certificates: [String: Role] = [:]
 
     package init(host: String, port: Int, anonymous: Role? = .viewer) {
       self.host = host
@@ -32,7 +38,10 @@ package final class StatusServer: Sendable {
   /// Of a request's head: tokens and names of pipelines are short.
   static let maximumHead = 16_384
 
-  private typealias Listener = Server<HTTP1Channel>
+  /// Of one address beyond loopback: the others find room.
+  static let maximumConnectionsOfClient = 16
+
+  private typealias Listener = Server<GuardedChannel>
   private struct Running: Sendable {
     var listener: Listener
     var task: Task<Void, any Error>
@@ -40,26 +49,31 @@ package final class StatusServer: Sendable {
 
   private let settings: Settings
   private let responder: StatusResponder
+  private let guardian: ConnectionGuard
+  private let gate: RequestGate
   private let logger: Logger
   private let running = Mutex<Running?>(nil)
 
   /// - Parameters:
   ///   - assets: by path, such as `/` and `/page.css`.
   ///   - wall: nanoseconds since 1970.
+  ///   - monotonic: nanoseconds of a clock that nobody sets.
+  /// - Throws: which certificate cannot be used.
   package init(
     _ settings: Settings, source: any StatusSource, assets: [String: PageAsset] = [:], logger: Logger,
-    wall: @escaping @Sendable () -> Int64
-  ) {
+    wall: @escaping @Sendable () -> Int64, monotonic: @escaping @Sendable () -> Int64
+  ) throws(TLSFault) {
     self.settings = settings
     // What Hummingbird tells of its comings and goings is for its developers.
     var logger = logger
     logger.logLevel = max(logger.logLevel, .error)
     self.logger = logger
+    guardian = ConnectionGuard(
+      context: try settings.tls?.context(),
+      perClient: settings.isLoopback ? StatusServer.maximumConnections : StatusServer.maximumConnectionsOfClient)
+    gate = RequestGate(settings, monotonic: monotonic)
     responder = StatusResponder(
-      source: source, routes: Routes.all, assets: assets,
-      access: AccessRules(
-        isLoopback: settings.isLoopback, anonymous: settings.anonymous, hosts: settings.hosts),
-      wall: wall, logger: logger)
+      source: source, routes: Routes.all, assets: assets, gate: gate, wall: wall)
   }
 
   /// Begins to listen. Once.
@@ -68,7 +82,7 @@ package final class StatusServer: Sendable {
   package func start() async throws -> Int {
     let started = AsyncStream<Int>.makeStream()
     let limits = ConnectionDeadline.Limits()
-    let channel = HTTP1Channel(
+    let http = HTTP1Channel(
       responder: responder.respond,
       configuration: .init(
         additionalChannelHandlers: [ConnectionDeadline(limits)],
@@ -76,7 +90,7 @@ package final class StatusServer: Sendable {
           maxHeaderFieldSize: StatusServer.maximumHead, maxHeaderListSize: StatusServer.maximumHead,
           maxHeaderFieldCount: 64)))
     let listener = Server(
-      childChannelSetup: channel,
+      childChannelSetup: GuardedChannel(base: http, guardian: guardian),
       configuration: ServerConfiguration(
         address: .hostname(settings.host, port: settings.port), backlog: 64,
         availableConnectionsDelegate: .maximum(StatusServer.maximumConnections, logger: logger)),
@@ -95,6 +109,15 @@ package final class StatusServer: Sendable {
     try await task.value
     throw CancellationError()
   }
+
+  /// Reads certificates and keys anew, for connections that begin from now on; the old ones go on where they cannot
+  /// be used.
+  package func reload() throws(TLSFault) {
+    if let tls = settings.tls { guardian.context = try tls.context() }
+  }
+
+  /// Why the file of tokens cannot be used, so that there are no tokens; nil when it can, or when there is none.
+  package var tokensFault: String? { gate.tokens?.fault }
 
   /// Takes no more connections, ends those that are open, and returns when all have ended.
   /// - Parameter grace: nanoseconds for answers that have begun.

@@ -16,7 +16,7 @@ let asked = null;
 export function ask(question, tell) {
   if (asked) return;
   const values = Object.fromEntries((question.fields || []).map((field) => [field.name, field.value ?? '']));
-  asked = { question, tell, values, busy: false, problem: null, estimated: null, wantsToken: !token.value };
+  asked = { question, tell, values, typed: '', busy: false, problem: null, estimated: null, wantsToken: !token.value };
   render();
   root.querySelector('dialog').showModal();
 }
@@ -39,16 +39,22 @@ async function attempt(work) {
   if (mine.busy) return;
   mine.busy = true;
   mine.problem = null;
+  // What was typed takes the place of what was kept once it has opened something.
+  const kept = token.value;
+  if (mine.typed) token.value = mine.typed;
   render();
   try {
     await work(mine);
   } catch (error) {
-    if (error.status === 401 || error.status === 403) mine.wantsToken = true;
+    if (error.status === 401 || error.status === 403) {
+      mine.wantsToken = true;
+      if (token.value === mine.typed) token.value = kept;
+    }
     mine.problem =
       error.status === 403
         ? `This token may not do that: ${error.message}`
         : error.status === 401
-          ? 'This needs the token of an operator.'
+          ? `A token of an operator is needed: ${error.message}`
           : `It was not done: ${error.message}`;
   }
   mine.busy = false;
@@ -114,7 +120,7 @@ const tokenField = () =>
       type: 'password',
       autocomplete: 'current-password',
       'aria-describedby': 'field-token-hint',
-      on: { input: (event) => (token.value = event.target.value.trim()) },
+      on: { input: (event) => (asked.typed = event.target.value.trim()) },
     }),
     h('small', { id: 'field-token-hint' }, "Kept until this tab is closed. 'forebay token' makes one."),
   );
