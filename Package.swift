@@ -146,7 +146,8 @@ let package = Package(
       ] + nioFoundationFree,
       swiftSettings: settings),
     .testTarget(
-      name: "EndToEndTests", dependencies: ["Failpoints", "TestSupport", "CSQLite"], exclude: ["receiver.py"],
+      name: "EndToEndTests", dependencies: ["Failpoints", "TestSupport", "CSQLite"],
+      exclude: ["receiver.py", "page.py"],
       swiftSettings: settings),
   ]
 )

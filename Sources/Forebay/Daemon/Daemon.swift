@@ -16,7 +16,6 @@ final class Daemon: Sendable {
   let pipelines: PipelineWorker
   let uplinks: Uplinks
   let api: StatusService
-  let history = HistoryKeeping()
   let configuration: Mutex<Configuration>
   let started = SystemClock.monotonic()
   /// A restart in place goes on with the counters of the process.
@@ -70,7 +69,6 @@ final class Daemon: Sendable {
     try intake.start()
     try LocalSocket.serve(configuration.status.socket) { [self] in await statusDocument() }
     await api.apply(configuration.status.api, source: DaemonSource(daemon: self))
-    history.start { [self] in try await historySample() }
   }
 
   /// Takes over another configuration without losing or repeating a message: what was read under the
@@ -132,7 +130,6 @@ final class Daemon: Sendable {
     await pipelines.finish(deadline: SystemClock.monotonic() + share(2))
     await uplinks.stop(deadline: end)
     await api.stop()
-    await history.stop()
     spool.close()
     unlink(booted.status.socket)
   }

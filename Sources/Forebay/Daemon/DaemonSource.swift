@@ -24,7 +24,6 @@ struct DaemonSource: StatusSource {
       let now = SystemClock.source()
       return try await summary.json(now: now.monotonic, wall: now.wall) { try await daemon.report() }
     case .report: return Array(try Output.json(try await daemon.report(), pretty: false).utf8)
-    case .history: return daemon.history.json
     default: return nil
     }
   }

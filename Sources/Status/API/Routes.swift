@@ -24,7 +24,6 @@ enum Routes {
   private static let views: [Route] = [
     Route(.get, "/v1/status", .viewer) { call async throws(Problem) in try await call.ask(.summary) },
     Route(.get, "/v1/report", .viewer) { call async throws(Problem) in try await call.ask(.report) },
-    Route(.get, "/v1/history", .viewer) { call async throws(Problem) in try await call.ask(.history) },
   ]
 
   private static func state(_ reasons: [String]) -> [UInt8] {

@@ -3,14 +3,28 @@
 import { h } from './dom.js';
 import { bytes, clock, count, duration, figure, none } from './format.js';
 
+/** Names as at `/v1/history`; `step` is how the axis divides. */
 export const series = [
-  { name: 'receivedPerSecond', title: 'Received', unit: (v) => `${figure(v)} /s`, what: 'messages a second' },
+  { name: 'messagesPerSecond', title: 'Received', unit: (v) => `${figure(v)} /s`, what: 'messages a second' },
   { name: 'deliveredPerSecond', title: 'Delivered', unit: (v) => `${figure(v)} /s`, what: 'readings a second' },
-  { name: 'freshnessSeconds', title: 'Freshness', unit: duration, what: 'age of the newest delivered data', step: 60 },
-  { name: 'backlogMessages', title: 'Backlog', unit: count, what: 'messages not read yet', whole: true },
+  { name: 'freshnessSeconds', title: 'Freshness', unit: duration, what: 'age of what waits to be delivered', step: 60 },
+  { name: 'backlog', title: 'Backlog', unit: count, what: 'messages not read yet', whole: true },
   { name: 'outboxReadings', title: 'Outbox', unit: count, what: 'readings not delivered yet', whole: true },
   { name: 'sentBytesPerSecond', title: 'Sent', unit: (v) => `${bytes(v)}/s`, what: 'bytes sent upstream', step: 1024 },
 ];
+
+/** The hour of every chart, whatever part of it is known: figures by series, the newest last. */
+export function lastHour({ step, end, count: known, series: figures }) {
+  const points = Math.round(3600 / step);
+  const hour = (values) => [...Array(Math.max(0, points - values.length)).fill(null), ...values.slice(-points)];
+  return {
+    points,
+    stepSeconds: step,
+    to: end,
+    isEmpty: !known,
+    series: Object.fromEntries(Object.entries(figures).map(([name, values]) => [name, hour(values)])),
+  };
+}
 
 const height = 100;
 
@@ -50,7 +64,7 @@ function lines(values, top) {
 
 /** When each point was, by the clock of the browser; the newest is last. */
 export const times = (history) => {
-  const end = Date.parse(history.to);
+  const end = history.to ? Date.parse(history.to) : Date.now();
   const size = history.points;
   return (index) => new Date(end - (size - 1 - index) * history.stepSeconds * 1000);
 };
@@ -128,11 +142,10 @@ export function historyRows(history) {
 
 /**
  * A batch from its receipt to its delivery: a bar for each step on one axis of time.
- * @param steps `[{ name, start, end }]` in seconds since the first began.
+ * @param steps `[{ name, start, end, tone, note }]` in seconds since the first began.
  */
 export function waterfall(steps) {
   const end = Math.max(...steps.map((step) => step.end), 0.001);
-  const tone = (index) => `step step-${index % 4}`;
   return h(
     'div',
     { class: 'waterfall', role: 'list' },
@@ -146,7 +159,7 @@ export function waterfall(steps) {
           { viewBox: '0 0 1000 20', preserveAspectRatio: 'none', 'aria-hidden': 'true' },
           h('path', { class: 'grid', d: 'M0,10H1000' }),
           h('rect', {
-            class: tone(index),
+            class: `step ${step.tone}`,
             x: Math.min(996, (step.start / end) * 1000).toFixed(1),
             y: 3,
             width: Math.max(4, ((step.end - step.start) / end) * 1000).toFixed(1),
@@ -154,8 +167,13 @@ export function waterfall(steps) {
             rx: 2,
           }),
         ),
-        h('span', { class: 'took' }, duration(step.end - step.start)),
-        h('span', { class: 'hidden' }, `, begun ${duration(step.start)} after the first`),
+        h(
+          'span',
+          { class: 'took' },
+          duration(step.end - step.start),
+          step.note && h('small', null, ` ${step.note}`),
+          h('span', { class: 'hidden' }, `, begun after ${duration(step.start)}`),
+        ),
       ),
     ),
     h('div', { class: 'axis', 'aria-hidden': 'true' }, h('span', null, '0 s'), h('span', null, duration(end))),

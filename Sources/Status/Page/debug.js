@@ -2,7 +2,7 @@
 
 import { histogram, quantile, sum } from './api.js';
 import { shape, waterfall } from './charts.js';
-import { bytes, count, counted, duration, figure, moment, none, since, visible } from './format.js';
+import { bytes, count, counted, duration, figure, instant, moment, none, since, visible } from './format.js';
 import { bar, chip, facts, loaded, section, skeleton, table, waiting } from './parts.js';
 import { h } from './dom.js';
 
@@ -175,15 +175,23 @@ function chooseTrace(traces, store) {
 function trace(traces, store) {
   if (!traces.length) return h('p', { class: 'quiet' }, 'No batch was delivered since the start.');
   const one = picked(traces, store);
+  const first = Math.min(...one.spans.map((span) => instant(span.began)));
+  const steps = one.spans.map((span) => ({
+    name: span.attempt > 1 ? `${span.name} ${span.attempt}` : span.name,
+    start: instant(span.began) - first,
+    end: instant(span.ended) - first,
+    tone: span.answer && span.answer !== 'has-it' ? 'failed' : span.name,
+    note: span.answer,
+  }));
   return [
-    waterfall(one.steps),
+    waterfall(steps),
     facts([
       ['Batch', h('code', null, one.batch)],
-      ['Pipeline', one.pipeline],
-      one.readings != null && ['Readings', count(one.readings)],
-      one.attempts != null && ['Attempts', count(one.attempts)],
-      one.traceId && ['Trace', h('code', null, one.traceId)],
+      ['Trace', h('code', null, one.trace)],
+      ['Readings', count(one.readings), `${bytes(one.bytes)}, as compressed`],
+      ['Delivered', one.delivered ? moment(one.delivered) : 'not yet', `${duration(one.seconds)} on the way`],
     ]),
+    one.attemptsLeftOut > 0 && h('p', { class: 'quiet' }, `${counted(one.attemptsLeftOut, 'attempt')} in between not shown.`),
   ];
 }
 

@@ -67,6 +67,12 @@ export function moment(text) {
   return `${date.toISOString().slice(0, 19).replace('T', ' ')} UTC`;
 }
 
+/** Seconds since 1970 of RFC 3339, with all the digits of its fraction. */
+export function instant(text) {
+  const [, whole, fraction] = /^(.{19})(?:\.(\d+))?/.exec(text) || [];
+  return Date.parse(`${whole}Z`) / 1000 + Number(`0.${fraction || 0}`);
+}
+
 /** Seconds since then, by the gateway's clock where it is known. */
 export function since(text, now) {
   const then = Date.parse(text);

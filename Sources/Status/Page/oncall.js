@@ -61,12 +61,12 @@ function failing(report, store) {
       key: `uplink ${uplink.name}`,
       name: uplink.name,
       kind: 'uplink',
-      state: uplinkChip(uplink.paused ? 'paused' : uplink.state),
+      state: uplinkChip(uplink.state),
       failing: uplink.failingSeconds,
       detail: detail([uplink.lastError, ...uplink.holds].filter(Boolean).join('; '), uplink.nextAttemptSeconds),
-      act: button(uplink.paused ? 'Resume…' : 'Pause…', () => pause(uplink, store), {
+      act: button(uplink.state === 'paused' ? 'Resume…' : 'Pause…', () => pause(uplink, store), {
         class: 'plain',
-        'aria-label': `${uplink.paused ? 'Resume' : 'Pause'} uplink ${uplink.name}`,
+        'aria-label': `${uplink.state === 'paused' ? 'Resume' : 'Pause'} uplink ${uplink.name}`,
       }),
     })),
   ];
@@ -89,7 +89,7 @@ function failing(report, store) {
 }
 
 function pause(uplink, store) {
-  const resumes = Boolean(uplink.paused);
+  const resumes = uplink.state === 'paused';
   store.ask({
     title: `${resumes ? 'Resume' : 'Pause'} uplink ${uplink.name}?`,
     text: resumes
@@ -224,17 +224,20 @@ function letterItem(letter, store) {
   );
 }
 
-function payload(letter) {
+function payload({ letter, text, payload: base64, isTruncated }) {
   if (letter.withheld) {
     return h(
       'p',
       { class: 'quiet' },
       'Its bytes are not kept, because the pipeline masks fields. ',
-      letter.inLog === false ? 'The log no longer holds the message.' : `'forebay log show' may print the message.`,
+      letter.inLog === false ? 'The log no longer holds the message.' : "'forebay log show' prints the message.",
     );
   }
-  const text = letter.payloadText != null ? visible(letter.payloadText) : readable(letter.payload || '');
-  return h('pre', { tabindex: '0', role: 'region', 'aria-label': `Payload of dead letter ${letter.id}` }, text || '(empty)');
+  const shown = text != null ? visible(text) : readable(base64 || '');
+  return [
+    h('pre', { tabindex: '0', role: 'region', 'aria-label': `Payload of dead letter ${letter.id}` }, shown || '(empty)'),
+    isTruncated && h('p', { class: 'quiet' }, `Only its beginning. 'forebay dead-letters show ${letter.id}' has all.`),
+  ];
 }
 
 async function toggle(reason, store) {
@@ -262,9 +265,9 @@ function requeue(reason, store) {
       pipeline: reason.pipeline,
       stage: reason.stage,
       rule: reason.rule,
-      ...(Number(rate) > 0 ? { rate: Number(rate) } : {}),
+      ...(Number(rate) > 0 ? { rate: `${Math.round(Number(rate))}/s` } : {}),
     }),
-    done: (answer) => `${counted(answer.requested ?? reason.count, 'dead letter')} of ${reason.rule} will run again.`,
+    done: (answer) => `${counted(answer.letters, 'dead letter')} of ${reason.rule} will run again.`,
   });
 }
 

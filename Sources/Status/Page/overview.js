@@ -103,9 +103,9 @@ const chartsLoading = () =>
 function charts(status, history, store) {
   if (history?.value === undefined && !history?.failure) return chartsLoading();
   const now = {
-    receivedPerSecond: status.messages?.perSecond,
+    messagesPerSecond: status.messages?.perSecond,
     freshnessSeconds: status.freshnessSeconds,
-    backlogMessages: status.backlog?.messages,
+    backlog: status.backlog?.messages,
     outboxReadings: status.outbox?.readings,
   };
   return h(

@@ -1,6 +1,7 @@
 // The page: which view is shown, what it needs, and how often that is fetched.
 
 import { getJSON, getText, parseMetrics, token } from './api.js';
+import { lastHour } from './charts.js';
 import { ask } from './dialog.js';
 import { h, patch } from './dom.js';
 import { count, counted, duration } from './format.js';
@@ -63,10 +64,13 @@ const current = () => {
 const sources = {
   status: () => getJSON('v1/status'),
   report: () => getJSON('v1/report'),
-  history: () => getJSON('v1/history'),
+  history: async () => lastHour(await getJSON('v1/history')),
   counts: async () => (await getJSON('v1/dead-letters/counts')).counts,
   replays: async () => (await getJSON('v1/replays')).replays,
-  traces: async () => (await getJSON('v1/traces')).traces,
+  async traces() {
+    const traces = await getJSON('v1/traces');
+    return traces.traces || traces;
+  },
   async metrics() {
     const figures = parseMetrics(await getText('metrics'));
     figures.at = performance.now();
@@ -76,7 +80,7 @@ const sources = {
     const known = (store.items.report?.value || (await getJSON('v1/report'))).pipelines.map((pipeline) => pipeline.name);
     const name = known.includes(store.choice.pipeline) ? store.choice.pipeline : known[0];
     if (!name) return { devices: [] };
-    return getJSON(`v1/pipelines/${encodeURIComponent(name)}/devices?limit=50&worst=true`);
+    return getJSON(`v1/pipelines/${encodeURIComponent(name)}/devices?limit=100`);
   },
 };
 
