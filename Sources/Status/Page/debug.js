@@ -97,6 +97,7 @@ function pipelines(report) {
       { title: 'Pipeline', cell: (row) => [row.name, row.draining && h('small', null, ' draining')] },
       {
         title: 'Watermark',
+        number: true,
         cell: (row) => (row.windows?.watermark ? moment(row.windows.watermark) : none),
       },
       { title: 'Behind', number: true, cell: (row) => duration(row.windows?.behindSeconds) },
@@ -211,7 +212,8 @@ function choosePipeline(report, store) {
 function deviceTable(value, store) {
   const rows = (value.devices || []).map((row) => ({ key: row.device, ...row }));
   const has = (name) => rows.some((row) => row[name] != null);
-  const number = (name, title) => has(name) && { title, number: true, cell: (row) => count(row[name]) };
+  const number = (name, title) =>
+    has(name) && { title, number: true, minor: (row) => row[name] === 0, cell: (row) => count(row[name]) };
   const columns = [
     { title: 'Device', cell: (row) => visible(row.device) || '(no key)' },
     has('lastSeen') && {
