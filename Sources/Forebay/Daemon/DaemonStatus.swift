@@ -127,6 +127,11 @@ extension Daemon {
           + "\(book.uplink.isEmpty ? "unknown" : book.uplink), which is not configured: configure it until "
           + "they are delivered")
     }
+    for pause in self.uplinks.paused {
+      raise(
+        "paused",
+        "uplink \(pause.uplink) is paused since \(pause.since) by \(pause.by): nothing is delivered; resume it")
+    }
     for uplink in uplinks {
       for hold in uplink.holds {
         raise("uplink", "\(uplink.name): \(hold.text) (for \(Output.duration(now - hold.since)))")

@@ -16,6 +16,7 @@ final class StatusService: Sendable {
     var listen: String?
     var fault: String?
     var retrying: Task<Void, Never>?
+    var sampling: Task<Void, Never>?
   }
 
   private let state = Mutex(State())
@@ -31,7 +32,7 @@ final class StatusService: Sendable {
 
   /// Listens there from now on, and nowhere else; returns after the first attempt.
   /// - Parameter settings: nil: off.
-  func apply(_ settings: StatusServer.Settings?, source: any StatusSource) async {
+  func apply(_ settings: StatusServer.Settings?, source: DaemonSource) async {
     let (same, server) = state.withLock { ($0.settings == settings, $0.server) }
     guard !same else {
       server.map(renew)
@@ -39,7 +40,11 @@ final class StatusService: Sendable {
     }
     await stop()
     guard let settings else { return }
-    state.withLock { $0.settings = settings }
+    let sampling = Task { await sample(source) }
+    state.withLock {
+      $0.settings = settings
+      $0.sampling = sampling
+    }
     if await attempt(settings, source) { return }
     let retrying = Task {
       while !Task.isCancelled {
@@ -52,15 +57,25 @@ final class StatusService: Sendable {
   }
 
   func stop() async {
-    let (retrying, server) = state.withLock { state in
+    let old = state.withLock { state in
       defer { state = State() }
-      return (state.retrying, state.server)
+      return state
     }
+    let (retrying, server) = (old.retrying, old.server)
+    old.sampling?.cancel()
     retrying?.cancel()
     await retrying?.value
     await server?.stop(grace: StatusService.grace)
     // What was begun while it was cancelled.
     await state.withLock { $0.server.take() }?.stop(grace: 0)
+  }
+
+  /// Keeps the history while somebody can ask for it.
+  private func sample(_ source: DaemonSource) async {
+    while !Task.isCancelled {
+      if let report = try? await source.daemon.report() { source.history.add(report, now: SystemClock.monotonic()) }
+      try? await Task.sleep(nanoseconds: UInt64(StatusHistory.step) * 1_000_000_000)
+    }
   }
 
   /// Takes over certificates that have changed.

@@ -82,4 +82,13 @@ extension Route.Call {
       throw Problem(error)
     }
   }
+
+  /// Has the daemon do it.
+  func perform(_ action: StatusAction) async throws(Problem) -> [UInt8] {
+    do throws(StatusFault) {
+      return try await source.perform(action, for: caller)
+    } catch {
+      throw Problem(error)
+    }
+  }
 }

@@ -133,7 +133,7 @@ package protocol StatusSource: Sendable {
   func answer(_ question: StatusQuestion) async throws(StatusFault) -> [UInt8]?
 
   /// Does it, and gives what came of it as JSON.
-  func perform(_ action: StatusAction) async throws(StatusFault) -> [UInt8]
+  func perform(_ action: StatusAction, for caller: Caller) async throws(StatusFault) -> [UInt8]
 
   /// The metrics in Prometheus's text format 0.0.4; nil where there are none.
   func metrics() async -> [UInt8]?
