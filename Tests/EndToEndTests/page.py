@@ -258,6 +258,7 @@ def silence(page):
     page.driver.execute_cdp_cmd("Network.enable", {})
     page.driver.execute_cdp_cmd("Network.emulateNetworkConditions", conditions)
     page.wait("the message", lambda: "does not answer" in page.find("#notice").text)
+    check("is not known" in page.find("h1").text, "what was true once is told as if it were true now")
     page.shoot("unreachable", 1280)
     page.driver.execute_cdp_cmd("Network.emulateNetworkConditions", {**conditions, "offline": False})
     page.wait("the message to go", lambda: not page.find("#notice").text)

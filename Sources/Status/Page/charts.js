@@ -80,11 +80,12 @@ export function chart(kind, history, pointer, now) {
   const peak = present.length ? Math.max(...present) : 0;
   const top = ceiling(peak, kind);
   const at = pointer.index;
+  const words = (value) => (value == null ? none : kind.unit(value));
   const shown = at == null ? (now ?? values[size - 1]) : values[at];
   const when = times(history);
   const mean = present.length ? present.reduce((total, value) => total + value, 0) / present.length : null;
   const summary = present.length
-    ? `${kind.title}, ${kind.what}, in the last hour: now ${kind.unit(now ?? values[size - 1])}, ` +
+    ? `${kind.title}, ${kind.what}, in the last hour: now ${words(now ?? values[size - 1])}, ` +
       `least ${kind.unit(Math.min(...present))}, mean ${kind.unit(mean)}, most ${kind.unit(peak)}`
     : `${kind.title}: nothing known of the last hour yet`;
   const track = (event) => {
@@ -99,7 +100,7 @@ export function chart(kind, history, pointer, now) {
       'figcaption',
       null,
       h('span', { class: 'name' }, kind.title),
-      h('span', { class: 'now' }, kind.unit(shown)),
+      h('span', { class: 'now' }, words(shown)),
       h('span', { class: 'what' }, at == null ? kind.what : `at ${clock(when(at))}`),
     ),
     h(
@@ -115,7 +116,7 @@ export function chart(kind, history, pointer, now) {
         ]),
         at != null && h('path', { class: 'hair', d: `M${at},0V${height}` }),
       ),
-      h('span', { class: 'top', 'aria-hidden': 'true' }, kind.unit(top)),
+      present.length > 0 && h('span', { class: 'top', 'aria-hidden': 'true' }, kind.unit(top)),
     ),
     h(
       'div',

@@ -18,14 +18,16 @@ export function view(store) {
   const { status, report, history } = store.items;
   if (status?.value === undefined) return waiting('Overview', status, skeleton(3), chartsLoading());
   return [
-    hero(status.value, store),
+    hero(status, store),
     charts(status.value, history, store),
-    h(
-      'div',
-      { class: 'columns', key: 'objectives-and-cost' },
-      objectives(status.value.objectives),
-      cost(status.value, report?.value),
-    ),
+    status.value.objectives?.length
+      ? h(
+          'div',
+          { class: 'columns', key: 'objectives-and-cost' },
+          objectives(status.value.objectives),
+          cost(status.value, report?.value),
+        )
+      : cost(status.value, report?.value, { class: 'pairs', key: 'cost' }),
     section('Pipelines', { aside: more(status.value.pipelines) }, pipelines(status.value.pipelines)),
     h(
       'div',
@@ -69,22 +71,24 @@ const failing = (uplink) => (uplink.failingSeconds == null ? none : duration(upl
 const more = (list) =>
   list && list.total > list.list.length && h('p', { class: 'quiet' }, `the worst ${list.list.length} of ${list.total}`);
 
-function hero(status, store) {
-  const [title, text] = sentences[status.state] || ['Its state is not known', ''];
+function hero({ value: status, failure }, store) {
+  // What was true once is not told as if it were true now.
+  const state = failure ? 'unknown' : status.state;
+  const [title, text] = sentences[state] || ['How it is now is not known', ''];
   const { page = 0, ticket = 0, list = [] } = status.alarms || {};
   const both = [page && counted(page, 'page'), ticket && counted(ticket, 'ticket')].filter(Boolean).join(', ');
   return h(
     'section',
-    { class: `hero card ${status.state}`, key: 'hero', 'aria-label': 'State' },
+    { class: `hero card ${state}`, key: 'hero', 'aria-label': 'State' },
     h(
       'div',
       { class: 'verdict' },
-      icon(status.state),
+      icon(state),
       h(
         'div',
         null,
         h('h1', { tabindex: '-1' }, h('span', { class: 'hidden' }, 'Overview: '), title),
-        h('p', null, h('strong', null, status.state), both ? ` · ${both}. ` : ' · no alarms. ', text),
+        h('p', null, failure && 'when it last answered: ', h('strong', null, status.state), both ? ` · ${both}. ` : ' · no alarms. ', text),
       ),
     ),
     list.length > 0 && alarmList(list.slice(0, 3), store, true),
@@ -166,13 +170,12 @@ function objectives(list) {
           cell: (row) => `${figure(row.burnRate1h)} · ${figure(row.burnRate6h)}`,
         },
       ],
-      (list || []).map((row) => ({ key: row.name, ...row })),
-      list ? 'No objective is configured.' : 'Objectives are off, or nothing is known of them yet.',
+      list.map((row) => ({ key: row.name, ...row })),
     ),
   );
 }
 
-function cost(status, report) {
+function cost(status, report, props) {
   const { payloadBytes, writtenBytes, sentBytes } = status.cost || {};
   const per = (value) => (payloadBytes > 0 && value != null ? `${figure(value / payloadBytes)} B` : none);
   const disk = status.disk || {};
@@ -181,7 +184,7 @@ function cost(status, report) {
   const { cpuSeconds, residentBytes } = status.process || {};
   return section(
     'Cost',
-    null,
+    props,
     facts([
       ['Written to disk per payload byte', per(writtenBytes), `${bytes(writtenBytes)} of ${bytes(payloadBytes)}`],
       ['Sent upstream per payload byte', per(sentBytes), bytes(sentBytes)],

@@ -239,8 +239,9 @@ function render() {
 function age() {
   if (!lastAnswer) return;
   const seconds = Math.round((Date.now() - lastAnswer) / 1000);
-  element('age').textContent = seconds < every + 3 ? 'live' : `${duration(seconds)} old`;
-  element('age').className = seconds < every + 3 ? 'age' : 'age old';
+  const isLive = seconds < every + 3 && !store.items.status?.failure;
+  element('age').textContent = isLive ? 'live' : `${duration(seconds)} old`;
+  element('age').className = isLive ? 'age' : 'age old';
 }
 
 function route() {
