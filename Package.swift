@@ -23,6 +23,12 @@ let nioCore = product("NIOCore", "swift-nio")
 let nioFoundationFree = [nioCore, product("NIOPosix", "swift-nio"), product("NIOHTTP1", "swift-nio")]
 let nioSSL = product("NIOSSL", "swift-nio-ssl")
 
+/// The status page lies in the binary: there is no build step, and nothing to install beside it.
+let statusPage: [Resource] = [
+  "index.html", "favicon.svg", "page.css", "alarms.js", "api.js", "charts.js", "debug.js", "dialog.js", "dom.js",
+  "format.js", "oncall.js", "overview.js", "page.js", "parts.js",
+].map { .embedInCode("Page/\($0)") }
+
 let package = Package(
   name: "forebay",
   products: [
@@ -95,7 +101,7 @@ let package = Package(
         product("NIOPosix", "swift-nio"), product("HTTPTypes", "swift-http-types"),
         product("NIOHTTPTypes", "swift-nio-extras"),
       ],
-      resources: [.embedInCode("API/openapi.json")],
+      resources: [.embedInCode("API/openapi.json")] + statusPage,
       swiftSettings: settings),
     .executableTarget(
       name: "forebay",
@@ -144,7 +150,8 @@ let package = Package(
       ] + nioFoundationFree,
       swiftSettings: settings),
     .testTarget(
-      name: "EndToEndTests", dependencies: ["Failpoints", "TestSupport", "CSQLite"], exclude: ["receiver.py"],
+      name: "EndToEndTests", dependencies: ["Failpoints", "TestSupport", "CSQLite"],
+      exclude: ["receiver.py", "page.py"],
       swiftSettings: settings),
   ]
 )

@@ -6,8 +6,8 @@ internal import Synchronization
 final class GatewayHistory: Sendable {
   private static let names = [
     "messagesPerSecond", "payloadBytesPerSecond", "deliveredPerSecond", "sentBytesPerSecond", "writtenBytesPerSecond",
-    "backlog", "outboxReadings", "outboxOldestSeconds", "deadLetters", "openReadings", "usedBytes", "freeBytes",
-    "residentBytes", "processorShare", "alarms",
+    "backlog", "outboxReadings", "outboxOldestSeconds", "freshnessSeconds", "deadLetters", "openReadings", "usedBytes",
+    "freeBytes", "residentBytes", "processorShare", "alarms",
   ]
 
   /// What rates are reckoned from.
@@ -35,7 +35,9 @@ final class GatewayHistory: Sendable {
       ])
     let gauges: [Double?] = [
       Double(pipelines.map(\.backlog).max() ?? 0), Double(pipelines.reduce(0) { $0 + $1.outboxReadings }),
-      pipelines.compactMap(\.oldestOutboxSeconds).max() ?? 0, Double(pipelines.reduce(0) { $0 + $1.deadLetters }),
+      pipelines.compactMap(\.oldestOutboxSeconds).max() ?? 0,
+      GatewayStatus(report, wall: 0, perSecond: nil).freshnessSeconds,
+      Double(pipelines.reduce(0) { $0 + $1.deadLetters }),
       Double(pipelines.reduce(0) { $0 + $1.openReadings }), Double(report.spool.usedBytes),
       Double(report.spool.freeBytes), Double(report.residentBytes),
     ]

@@ -28,6 +28,8 @@ struct Route: Sendable {
     case state(Int, [UInt8])
     /// Events, for as long as the client stays.
     case events(AsyncStream<EventHub.Event>)
+    /// The caller has it already: 304.
+    case unchanged
 
 
   }

@@ -21,7 +21,8 @@ package struct StatusHistory: Sendable {
     rings = names.map { _ in [Float](repeating: .nan, count: StatusHistory.capacity) }
   }
 
-  /// Adds a sample; steps that nobody sampled in between (the machine slept) become gaps.
+  /// Adds a sample; steps that nobody sampled in between (the machine slept) become gaps. One that comes sooner than
+  /// half a step after the one before (the configuration was reloaded) is left out, so that a place stays a step.
   /// - Parameters:
   ///   - values: one for each series; nil where nobody knows.
   ///   - now: monotonic nanoseconds.
@@ -29,7 +30,8 @@ package struct StatusHistory: Sendable {
     precondition(values.count == names.count, "a sample has a value for each series")
     if count > 0 {
       let passed = (now - newest + StatusHistory.step * 500_000_000) / (StatusHistory.step * 1_000_000_000)
-      for _ in 0..<min(max(passed - 1, 0), Int64(StatusHistory.capacity)) {
+      guard passed > 0 else { return }
+      for _ in 0..<min(passed - 1, Int64(StatusHistory.capacity)) {
         append(names.map { _ in nil })
       }
     }

@@ -22,17 +22,22 @@ struct StatusResponder: Sendable {
     var reply: Route.Reply
     var headers = HTTPFields()
     var policy = "default-src 'none'; frame-ancestors 'none'"
+    headers[.cacheControl] = "no-store"
     do throws(Problem) {
       let answer = try await answer(request, channel)
       reply = answer.reply
-      policy = answer.policy ?? policy
+      policy = answer.asset?.policy ?? policy
+      if let asset = answer.asset {
+        headers[.eTag] = asset.tag
+        headers[.cacheControl] = "no-cache"
+      }
     } catch {
       reply = .state(error.status, error.json)
       headers = error.headers
+      headers[.cacheControl] = "no-store"
       headers[.contentType] = "application/problem+json"
     }
     headers[.date] = HTTPDate.text(wall())
-    headers[.cacheControl] = "no-store"
     headers[.contentSecurityPolicy] = policy
     headers[.xContentTypeOptions] = "nosniff"
     headers[StatusResponder.referrerPolicy] = "no-referrer"
@@ -44,8 +49,10 @@ struct StatusResponder: Sendable {
       return try await writer.write(response: head, body: EventStream.body(events))
     }
     let (status, body, contentType) = parts(of: reply)
-    if headers[.contentType] == nil { headers[.contentType] = contentType }
-    headers[.contentLength] = String(body.count)
+    if status != 304 {
+      if headers[.contentType] == nil { headers[.contentType] = contentType }
+      headers[.contentLength] = String(body.count)
+    }
     let head = HTTPResponse(status: HTTPResponse.Status(code: status), headerFields: headers)
     // The length is that of the body that GET would give (RFC 9110, section 9.3.2).
     guard request.method != .head else { return try await writer.writeResponse(head) }
@@ -62,12 +69,13 @@ struct StatusResponder: Sendable {
     case .bytes(let bytes, let contentType): (200, bytes, contentType)
     case .state(let status, let bytes): (status, bytes, "application/json")
     case .events: (200, [], EventStream.contentType)
+    case .unchanged: (304, [], "")
     }
   }
 
   private func answer(
     _ request: Request, _ channel: any Channel
-  ) async throws(Problem) -> (reply: Route.Reply, policy: String?) {
+  ) async throws(Problem) -> (reply: Route.Reply, asset: PageAsset?) {
     try gate.admit(channel.remoteAddress)
     if let host = request.head.authority, !gate.rules.permits(host: host) {
       throw Problem(421, "Misdirected request", "this server does not answer for the host that was asked")
@@ -78,7 +86,8 @@ struct StatusResponder: Sendable {
     let path = "/" + target.segments.joined(separator: "/")
     let method = request.method == .head ? .get : request.method
     if method == .get, let asset = assets[path] {
-      return (.bytes(asset.bytes, contentType: asset.contentType), asset.policy)
+      let known = request.headers[.ifNoneMatch] ?? ""
+      return (known.contains(asset.tag) ? .unchanged : .bytes(asset.bytes, contentType: asset.contentType), asset)
     }
     let matching = routes.compactMap { route in route.match(target.segments).map { (route, $0) } }
     guard !matching.isEmpty else { throw .notFound("there is nothing under this path") }

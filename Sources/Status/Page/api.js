@@ -1,0 +1,120 @@
+// Talks to the gateway's API. Paths are relative, so that a proxy may put the page anywhere.
+
+const place = 'forebay-token';
+let fleeting = '';
+
+/** The token lives as long as the tab; where the browser keeps nothing, as long as the page. */
+export const token = {
+  get value() {
+    try {
+      return sessionStorage.getItem(place) || '';
+    } catch {
+      return fleeting;
+    }
+  },
+  set value(text) {
+    fleeting = text;
+    try {
+      if (text) sessionStorage.setItem(place, text);
+      else sessionStorage.removeItem(place);
+    } catch {
+      // Kept in memory only.
+    }
+  },
+};
+
+/** Why a request failed: `status` is 0 when there was no answer. */
+export class Failure extends Error {
+  constructor(status, text) {
+    super(text);
+    this.status = status;
+  }
+}
+
+async function request(path, options = {}) {
+  const headers = { Accept: options.accept || 'application/json' };
+  if (token.value) headers.Authorization = `Bearer ${token.value}`;
+  if (options.body !== undefined) headers['Content-Type'] = 'application/json';
+  let answer;
+  try {
+    answer = await fetch(path, {
+      method: options.method || 'GET',
+      headers,
+      body: options.body === undefined ? undefined : JSON.stringify(options.body),
+      cache: 'no-store',
+      credentials: 'omit',
+      redirect: 'error',
+      signal: AbortSignal.timeout(options.patience || 10000),
+    });
+  } catch (error) {
+    throw new Failure(0, error.name === 'TimeoutError' ? 'no answer within 10 s' : 'no connection');
+  }
+  if (answer.ok) return answer;
+  let text = `the answer was ${answer.status}`;
+  try {
+    const problem = await answer.json();
+    text = problem.detail || problem.title || text;
+  } catch {
+    // An answer of a proxy, perhaps: its status has to do.
+  }
+  throw new Failure(answer.status, text);
+}
+
+export const getJSON = async (path) => (await request(path)).json();
+export const getText = async (path) => (await request(path, { accept: 'text/plain' })).text();
+
+/** An operator's action. An estimate reads much of the log, so that it may take its time. */
+export async function post(path, body = {}) {
+  const answer = await request(path, { method: 'POST', body, patience: 60000 });
+  const text = await answer.text();
+  return text ? JSON.parse(text) : {};
+}
+
+/** The figures of a page of Prometheus text (format 0.0.4) by name: `[{ labels, value }]`. */
+export function parseMetrics(text) {
+  const figures = new Map();
+  for (const line of text.split('\n')) {
+    if (!line || line[0] === '#') continue;
+    const parts = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)/.exec(line);
+    if (!parts) continue;
+    const labels = {};
+    for (const [, name, value] of (parts[2] || '').matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)) {
+      labels[name] = value.replace(/\\(.)/g, (_, character) => (character === 'n' ? '\n' : character));
+    }
+    const value = parts[3] === '+Inf' ? Infinity : Number(parts[3]);
+    if (!figures.has(parts[1])) figures.set(parts[1], []);
+    figures.get(parts[1]).push({ labels, value });
+  }
+  return figures;
+}
+
+/** One histogram over all its labels, or those that fit: buckets `[{ le, count }]`, not cumulative. */
+export function histogram(figures, name, fits = () => true) {
+  const totals = new Map();
+  for (const { labels, value } of figures.get(`${name}_bucket`) || []) {
+    if (!fits(labels)) continue;
+    const le = labels.le === '+Inf' ? Infinity : Number(labels.le);
+    totals.set(le, (totals.get(le) || 0) + value);
+  }
+  const steps = [...totals].sort((a, b) => a[0] - b[0]);
+  const buckets = steps.map(([le, total], index) => ({ le, count: total - (index ? steps[index - 1][1] : 0) }));
+  return { buckets, count: steps.length ? steps[steps.length - 1][1] : 0 };
+}
+
+/** The quantile by interpolation within its bucket, as Prometheus does; null without observations. */
+export function quantile({ buckets, count }, share) {
+  if (!count) return null;
+  let left = share * count;
+  let low = 0;
+  for (const bucket of buckets) {
+    if (left <= bucket.count && bucket.count) {
+      return bucket.le === Infinity ? low : low + ((bucket.le - low) * left) / bucket.count;
+    }
+    left -= bucket.count;
+    low = bucket.le === Infinity ? low : bucket.le;
+  }
+  return low;
+}
+
+export const sum = (figures, name, fits = () => true) =>
+  (figures.get(name) || []).reduce((total, { labels, value }) => (fits(labels) ? total + value : total), 0);
