@@ -15,6 +15,7 @@ final class Daemon: Sendable {
   let intake: Intake
   let pipelines: PipelineWorker
   let uplinks: Uplinks
+  let oversight: Oversight
   let configuration: Mutex<Configuration>
   let started = SystemClock.monotonic()
   /// A restart in place goes on with the counters of the process.
@@ -34,7 +35,10 @@ final class Daemon: Sendable {
     for finding in spool.findings {
       logger.warning("the spool needed attention", metadata: ["finding": "\(finding)"])
     }
-    let uplinks = Uplinks(outbox: SpooledOutbox(spool: spool), logger: logger)
+    oversight = Oversight(
+      directory: configuration.spool.directory, objectives: configuration.objectives, alarms: configuration.alarms,
+      now: now, logger: logger)
+    let uplinks = Uplinks(outbox: SpooledOutbox(spool: spool, tally: oversight.tally), logger: logger)
     let pipelines = PipelineWorker(
       spool: spool, moment: SystemClock.source, logger: logger, onSealed: { uplinks.wake() })
     intake = Intake(
@@ -76,6 +80,7 @@ final class Daemon: Sendable {
     try await pipelines.reload(PipelineWorker.Plan(next))
     await uplinks.apply(next.uplinks)
     intake.reload(sources: next.sources)
+    oversight.adopt(objectives: next.objectives, alarms: next.alarms)
     configuration.withLock { $0 = next.withoutAttached }
     refused.withLock { $0 = nil }
     brokenTables.withLock { $0 = [] }
@@ -125,6 +130,7 @@ final class Daemon: Sendable {
     }
     await pipelines.finish(deadline: SystemClock.monotonic() + share(2))
     await uplinks.stop(deadline: end)
+    oversight.keep(now: SystemClock.source())
     spool.close()
     unlink(booted.status.socket)
   }

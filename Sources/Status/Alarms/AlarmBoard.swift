@@ -4,13 +4,18 @@ package struct AlarmCondition: Sendable, Hashable {
   /// ``Alarm/subject``
   package var subject: String
   package var severity: AlarmSeverity
+  /// Nanoseconds after which it is a page, however mild it began; nil: as it is.
+  package var pageAfter: Int64?
   /// ``Alarm/text``
   package var text: String
 
-  package init(_ kind: AlarmKind, subject: String = "", severity: AlarmSeverity, text: String) {
+  package init(
+    _ kind: AlarmKind, subject: String = "", severity: AlarmSeverity, pageAfter: Int64? = nil, text: String
+  ) {
     self.kind = kind
     self.subject = subject
     self.severity = severity
+    self.pageAfter = pageAfter
     self.text = text
   }
 }
@@ -46,6 +51,8 @@ package struct AlarmBoard: Sendable {
   package static let limit = 200
   /// Bytes of a text at most.
   package static let longestText = 600
+  /// Nanoseconds that an alarm from before a restart is taken to be old at most: clocks can be wrong.
+  private static let longestAge: Int64 = 365 * 86_400_000_000_000
 
   struct Identity: Hashable, Sendable {
     var kind: String
@@ -54,6 +61,8 @@ package struct AlarmBoard: Sendable {
 
   struct Entry: Hashable, Sendable {
     var alarm: Alarm
+    /// Monotonic nanoseconds when it was raised; of one from before a restart, as the wall clock has it.
+    var began: Int64
     /// Monotonic nanoseconds when it is over for good, unless it comes back; nil while it lasts.
     var endsAt: Int64?
     /// Monotonic nanoseconds since when it has been less urgent than told.
@@ -71,10 +80,11 @@ package struct AlarmBoard: Sendable {
   package init() {}
 
   /// Goes on with alarms that were there before the restart.
-  package init(restoring alarms: [Alarm], monotonic: Int64) {
+  package init(restoring alarms: [Alarm], monotonic: Int64, wall: Int64) {
     for alarm in alarms.prefix(AlarmBoard.limit) {
+      let age = min(max(0, wall - alarm.since), AlarmBoard.longestAge)
       entries[Identity(kind: alarm.kind, subject: alarm.subject)] = Entry(
-        alarm: alarm, endsAt: monotonic + AlarmBoard.restartHold, isOfThisRun: false)
+        alarm: alarm, began: monotonic - age, endsAt: monotonic + AlarmBoard.restartHold, isOfThisRun: false)
     }
   }
 
@@ -115,11 +125,15 @@ package struct AlarmBoard: Sendable {
     let present = merged(conditions)
     var events: [AlarmEvent] = []
     for (identity, condition) in present {
+      var condition = condition
+      if let age = condition.pageAfter, monotonic - (entries[identity]?.began ?? monotonic) >= age {
+        condition.severity = .page
+      }
       guard var entry = entries[identity] else {
         let alarm = Alarm(
           kind: identity.kind, subject: identity.subject, severity: condition.severity, text: condition.text,
           since: wall)
-        entries[identity] = Entry(alarm: alarm)
+        entries[identity] = Entry(alarm: alarm, began: monotonic)
         events.append(AlarmEvent(.raised, alarm))
         continue
       }
@@ -173,6 +187,7 @@ package struct AlarmBoard: Sendable {
       let identity = Identity(kind: condition.kind.rawValue, subject: condition.subject)
       var next = merged[identity] ?? condition
       next.severity = max(next.severity, condition.severity)
+      next.pageAfter = [next.pageAfter, condition.pageAfter].compactMap { $0 }.min()
       if merged[identity] != nil, next.text.utf8.count < AlarmBoard.longestText, !next.text.contains(condition.text) {
         next.text += "; " + condition.text
       }

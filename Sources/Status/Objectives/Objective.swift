@@ -108,7 +108,7 @@ package struct EventCount: Sendable, Hashable {
   /// The share of bad events; nil without events.
   package var badRatio: Double? { total > 0 ? Double(bad) / Double(total) : nil }
 
-  static func += (sum: inout EventCount, next: EventCount) {
+  package static func += (sum: inout EventCount, next: EventCount) {
     sum.good += next.good
     sum.bad += next.bad
   }

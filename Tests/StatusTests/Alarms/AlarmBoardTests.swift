@@ -66,6 +66,19 @@ struct AlarmBoardTests {
     #expect(events == ["changed ticket uplink central"])
   }
 
+  @Test("one that lasts becomes a page after its time, also over a restart")
+  func escalation() {
+    var watch = Watch()
+    let lasting = AlarmCondition(.source, subject: "floor", severity: .ticket, pageAfter: 300_000_000_000, text: "")
+    var events: [String] = []
+    for _ in 0..<20 { events += watch.look(lasting) }
+    #expect(events == ["raised ticket source floor"])
+    watch.board = AlarmBoard(restoring: watch.board.kept, monotonic: watch.monotonic, wall: watch.wall)
+    for _ in 0..<10 { #expect(watch.look(lasting) == []) }
+    #expect(watch.look(lasting) == ["changed page source floor"])
+    for _ in 0..<10 { #expect(watch.look(lasting) == []) }
+  }
+
   @Test("conditions of one kind and subject are one alarm, as urgent as the worst, with all texts")
   func merging() {
     var watch = Watch()
@@ -82,7 +95,8 @@ struct AlarmBoardTests {
     _ = before.look(Self.away, AlarmCondition(.clock, severity: .ticket, text: "no time"))
     var watch = Watch()
     watch.wall += 500_000_000_000
-    watch.board = AlarmBoard(restoring: before.board.kept, monotonic: watch.monotonic)
+    watch.board = AlarmBoard(
+      restoring: before.board.kept, monotonic: watch.monotonic, wall: watch.wall)
     #expect(watch.board.alarms.isEmpty)
     var events = watch.look()
     for _ in 0..<30 { events += watch.look(Self.away) }
@@ -131,6 +145,9 @@ struct AlarmBoardTests {
     _ = watch.look(Self.away, AlarmCondition(.uplink, subject: "other", severity: .page, text: ""))
     let counts = watch.board.counts
     #expect(counts.count == AlarmKind.allCases.count * 2)
-    #expect(counts.filter { $0.count > 0 }.map { "\($0.kind) \($0.severity) \($0.count)" } == ["uplink ticket 1", "uplink page 1"])
+    #expect(
+      counts.filter { $0.count > 0 }.map { "\($0.kind) \($0.severity) \($0.count)" } == [
+        "uplink ticket 1", "uplink page 1",
+      ])
   }
 }
