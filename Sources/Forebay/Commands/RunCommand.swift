@@ -109,6 +109,8 @@ struct Supervision: Sendable {
       metadata: ["version": "\(Version.current)", "gateway": "\(boot.configuration.gateway.id)"])
     let watchdog = Task { await watch() }
     let tableWatch = Task { await watchTables(signals) }
+    let oversight = Task { await daemon.oversee() }
+    defer { oversight.cancel() }
     for await signal in signals {
       guard signal != SIGHUP else {
         await reload()

@@ -136,9 +136,8 @@ extension StatusReport {
               $0.lastError ?? "",
             ]
           }))
-    parts.append(
-      alarms.isEmpty
-        ? "No alarms." : alarms.map { "ALARM \($0.kind): \($0.text)" }.joined(separator: "\n"))
+    if let text = objectivesText { parts.append(text) }
+    parts.append(alarms.isEmpty ? "No alarms." : alarms.map(\.forPeople).joined(separator: "\n"))
     return parts.joined(separator: "\n\n")
   }
 }

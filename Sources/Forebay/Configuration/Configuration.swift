@@ -2,6 +2,7 @@ internal import Delivery
 internal import Ingest
 internal import Pipeline
 internal import Spool
+internal import Status
 internal import Telemetry
 
 /// Everything that a configuration file says, checked, with the defaults filled in: the settings of
@@ -61,6 +62,9 @@ struct Configuration: Sendable {
   /// In the file's order.
   var uplinks: [UplinkSettings]
   var status: Status
+  /// Those that are kept.
+  var objectives: [ObjectiveName: ObjectiveSettings]
+  var alarms: AlarmSettings
   var minimumLogLevel: LogLevel
   var shutdown: Shutdown
   /// What is doubtful about the file; never an error.

@@ -45,6 +45,8 @@ struct ConfigurationDecoder {
     }
     let uplinks = uplinkValues.compactMap { uplink($0.value, name: $0.name) }
     let status = status(top.optional("status"), spool: spool, in: value)
+    let objectives = objectives(top.optional("objectives"))
+    let alarms = alarms(top.optional("alarms"))
     let logLevel = top.optional("log").flatMap(logLevel) ?? .info
     let shutdown = top.optional("shutdown").map(shutdown) ?? Configuration.Shutdown()
     top.close()
@@ -64,7 +66,8 @@ struct ConfigurationDecoder {
       origin: origin, attached: [:], gateway: gateway,
       sources: withFilters(sources.map(\.settings), of: pipelines.map(\.settings)),
       group: group, spool: spool, pipelines: pipelines.map(\.settings), tables: tables.sources, deadLetters: bounds,
-      uplinks: uplinks.map(\.settings), status: status, minimumLogLevel: logLevel, shutdown: shutdown,
+      uplinks: uplinks.map(\.settings), status: status, objectives: objectives, alarms: alarms,
+      minimumLogLevel: logLevel, shutdown: shutdown,
       warnings: [])
   }
 

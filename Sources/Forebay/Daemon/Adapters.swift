@@ -84,11 +84,12 @@ struct SpooledSessions: SessionStore {
 /// The outbox as delivery sees it.
 struct SpooledOutbox: Outbox {
   let spool: Spool
+  let tally: DeliveryTally
 
   func entries(
     uplink: String, after: OutboxPosition?, excluding: Set<String>, limit: Int
   ) throws -> [OutboxEntry] {
-    try spool.examined {
+    let entries = try spool.examined {
       try spool.state.outbox(
         pipelines: try spool.state.pipelines(uplink: uplink).subtracting(excluding),
         after: after.map { ($0.place, $0.line) }, limit: limit)
@@ -96,10 +97,14 @@ struct SpooledOutbox: Outbox {
       OutboxEntry(
         id: $0.id, position: OutboxPosition(place: $0.position, line: $0.line), batch: $0.batch)
     }
+    tally.note(entries)
+    return entries
   }
 
   func confirm(_ ids: [Int64]) throws {
-    try spool.examined { try spool.state.confirm(ids, at: SystemClock.wall()) }
+    let now = SystemClock.source()
+    try spool.examined { try spool.state.confirm(ids, at: now.wall) }
+    tally.confirm(ids, at: now)
   }
 
   func split(_ id: Int64, into parts: [Batch]) throws {

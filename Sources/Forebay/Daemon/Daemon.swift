@@ -16,6 +16,7 @@ final class Daemon: Sendable {
   let pipelines: PipelineWorker
   let uplinks: Uplinks
   let api: StatusService
+  let oversight: Oversight
   let configuration: Mutex<Configuration>
   let started = SystemClock.monotonic()
   /// A restart in place goes on with the counters of the process.
@@ -37,8 +38,11 @@ final class Daemon: Sendable {
     for finding in spool.findings {
       logger.warning("the spool needed attention", metadata: ["finding": "\(finding)"])
     }
+    oversight = Oversight(
+      directory: configuration.spool.directory, objectives: configuration.objectives, alarms: configuration.alarms,
+      now: now, logger: logger)
     let uplinks = Uplinks(
-      outbox: SpooledOutbox(spool: spool), spool: configuration.spool.directory, logger: logger)
+      outbox: SpooledOutbox(spool: spool, tally: oversight.tally), spool: configuration.spool.directory, logger: logger)
     let pipelines = PipelineWorker(
       spool: spool, moment: SystemClock.source, logger: logger, onSealed: { uplinks.wake() })
     intake = Intake(
@@ -85,6 +89,7 @@ final class Daemon: Sendable {
     await uplinks.apply(next.uplinks)
     intake.reload(sources: next.sources)
     if let source = statusSource.withLock({ $0 }) { await api.apply(next.status.api, source: source) }
+    oversight.adopt(objectives: next.objectives, alarms: next.alarms)
     configuration.withLock { $0 = next.withoutAttached }
     refused.withLock { $0 = nil }
     brokenTables.withLock { $0 = [] }
@@ -136,6 +141,7 @@ final class Daemon: Sendable {
     await uplinks.stop(deadline: end)
     await api.stop()
     statusSource.withLock { $0 = nil }
+    oversight.keep(now: SystemClock.source())
     spool.close()
     unlink(booted.status.socket)
   }

@@ -67,8 +67,9 @@ final class DaemonSource: StatusSource {
     case .datasets: return try await datasets()
     case .alarms: return try alarms(try await daemon.report())
     case .history: return history.json(now: SystemClock.monotonic(), wall: SystemClock.wall())
+    case .objectives: return try SpoolQueries.json(["objectives": daemon.objectives()])
     // Nobody keeps these.
-    case .objectives, .traces: return nil
+    case .traces: return nil
     case .devices(let pipeline, let page): return try await ask { try $0.devices(of: pipeline, page) }
     case .deadLetters(let query, let page): return try await ask { try $0.deadLetters(query, page) }
     case .deadLetterCounts(let query): return try await ask { try $0.deadLetterCounts(query) }

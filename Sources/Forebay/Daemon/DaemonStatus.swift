@@ -1,7 +1,9 @@
 internal import Delivery
 internal import Glibc
 internal import Ingest
+internal import Pipeline
 internal import Spool
+internal import Status
 internal import Synchronization
 internal import Telemetry
 
@@ -24,9 +26,7 @@ extension Daemon {
     let end = spool.log.lastEnd
     let books = try spool.state.books()
     let waiting = try spool.state.outboxTotals()
-    let stranded = books.filter { book in
-      waiting[book.pipeline] != nil && !uplinkStatus.contains { $0.name == book.uplink }
-    }
+    if oversight.isDue(after: Daemon.statusLook, now: now.monotonic) { await look(measures: false) }
     return StatusReport(
       gateway: configuration.gateway.id, site: configuration.gateway.site,
       software: Version.current, uptimeSeconds: Double(now.monotonic - started) / 1e9,
@@ -40,8 +40,19 @@ extension Daemon {
       pipelines: pipelineReports(books, waiting, try spool.state.deadLetterBytes(), end: end, now: now),
       replays: try replayReports(),
       uplinks: uplinkStatus.map { StatusReport.Uplink($0, now: now.monotonic) },
-      alarms: alarms(
-        sources: sources, uplinks: uplinkStatus, stranded: stranded, now: now.monotonic))
+      alarms: alarmReports(), objectives: oversight.objectives)
+  }
+
+  /// Nanoseconds for which a look is good enough for the status: who mends something wants to see it gone.
+  private static let statusLook: Int64 = 500_000_000
+
+  private func alarmReports() -> [StatusReport.Alarm] {
+    let settings = oversight.settings
+    return alarmBoard.alarms.map { alarm in
+      StatusReport.Alarm(
+        kind: alarm.kind, text: alarm.text, subject: alarm.subject, severity: alarm.severity,
+        since: RFC3339.text(alarm.since), runbook: settings.runbook(alarm.kind))
+    }
   }
 
   private func pipelineReports(
@@ -78,70 +89,6 @@ extension Daemon {
       ReplayReport(replay, waitsFor: note?.0 == replay.id ? note?.1 : nil)
     }
   }
-
-  private func alarms(
-    sources: [SourceStatus], uplinks: [UplinkStatus], stranded: [Audit.Entry], now: Int64
-  ) -> [StatusReport.Alarm] {
-    var alarms: [StatusReport.Alarm] = []
-    func raise(_ kind: String, _ text: String) {
-      alarms.append(StatusReport.Alarm(kind: kind, text: text))
-    }
-    if let text = configurationAlarm { raise("configuration", text) }
-    if let text = api.fault { raise("api", text) }
-    for text in tableFaults { raise("table", "\(text); the old one goes on") }
-    if let text = spool.space.parked { raise("parked", text) }
-    if let text = pipelines.trouble { raise("pipelines", text) }
-    for source in sources {
-      switch source.state {
-      case .refused, .takenOver, .logFailed:
-        raise("source", "\(source.place): \(source.plainFault ?? source.state.rawValue)")
-      case .connecting, .connected, .waiting, .parked, .stopped:
-        if source.state != .connected, let fault = source.plainFault {
-          raise("source", "\(source.place): \(fault)")
-        }
-      }
-      for (filter, reason) in source.refusedFilters.sorted(by: { $0.key < $1.key }) {
-        raise("subscription", "\(source.name): \(filter): \(reason)")
-      }
-      for filter in source.weakFilters {
-        raise("subscription", "\(source.name): the broker grants \(filter) at QoS 0 only")
-      }
-      if let dropped = source.droppedByBroker, dropped.sinceConnected > 0 {
-        raise(
-          "dropped-by-broker",
-          "\(source.name): the broker has dropped \(Output.count(dropped.sinceConnected, "message")) "
-            + "since we connected")
-      }
-    }
-    for (pipeline, expired) in pipelines.expired.sorted(by: { $0.key < $1.key }) {
-      raise(
-        "dead-letters",
-        "\(Output.count(expired.count, "dead letter")) of pipeline \(pipeline) went before their time "
-          + "(\(DeadLetterKeeping.text(expired.rules))): there are more than dead_letters.max allows; look at 'forebay dead-letters counts'"
-      )
-    }
-    for book in stranded {
-      raise(
-        "uplink",
-        "\(Output.count(book.ledger.inOutbox, "reading")) of pipeline \(book.pipeline) wait for uplink "
-          + "\(book.uplink.isEmpty ? "unknown" : book.uplink), which is not configured: configure it until "
-          + "they are delivered")
-    }
-    for pause in self.uplinks.paused {
-      raise(
-        "paused",
-        "uplink \(pause.uplink) is paused since \(pause.since) by \(pause.by): nothing is delivered; resume it")
-    }
-    for uplink in uplinks {
-      for hold in uplink.holds {
-        raise("uplink", "\(uplink.name): \(hold.text) (for \(Output.duration(now - hold.since)))")
-      }
-      if let outage = uplink.outage, outage.isAlarming(now: now) {
-        raise("uplink", "\(uplink.name): \(outage.text(now: now))")
-      }
-    }
-    return alarms
-  }
 }
 
 extension StatusReport.Source {
@@ -152,16 +99,6 @@ extension StatusReport.Source {
       bytes: status.bytes,
       groups: status.groups, reconnects: status.reconnects, redelivered: status.redelivered,
       droppedByBroker: status.droppedByBroker?.total)
-  }
-}
-
-extension SourceStatus {
-  fileprivate var place: String { "\(name) (\(address))" }
-
-  /// The fault without `source NAME, ADDRESS: `, which intake says for its log: here the name stands beside it.
-  fileprivate var plainFault: String? {
-    let prefix = "source \(name), \(address): "
-    return fault.map { $0.hasPrefix(prefix) ? String($0.dropFirst(prefix.count)) : $0 }
   }
 }
 
@@ -186,13 +123,6 @@ extension DeliveryHold {
     case .pipeline(let name): "pipeline \(name) held (\(cause.rawValue)): \(reason)"
     case .batch(let identity): "batch \(identity) held (\(cause.rawValue)): \(reason)"
     }
-  }
-}
-
-extension DeliveryOutage {
-  fileprivate func text(now: Int64) -> String {
-    "nothing could be delivered for \(Output.duration(now - since)), "
-      + (isLocal ? "because of this machine: " : "it is tried again and again: ") + reason
   }
 }
 

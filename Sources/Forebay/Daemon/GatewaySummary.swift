@@ -55,7 +55,7 @@ extension GatewayStatus {
       gateway: report.gateway, site: report.site, software: report.software, time: RFC3339.text(wall),
       uptimeSeconds: report.uptimeSeconds, clockSynchronised: report.clockSynchronised,
       alarms: Alarms(report.alarms.map(Alarms.Entry.init).sorted { $0.severity > $1.severity }),
-      objectives: [], freshnessSeconds: nil,
+      objectives: (report.objectives ?? []).map(Objective.init), freshnessSeconds: nil,
       messages: Messages(received: report.spool.received, perSecond: perSecond),
       readings: Readings(
         delivered: sum(\.delivered), duplicate: sum(\.duplicate), refused: sum(\.refused), late: sum(\.late)),
@@ -81,7 +81,16 @@ extension GatewayStatus {
 extension GatewayStatus.Alarms.Entry {
   fileprivate init(_ alarm: StatusReport.Alarm) {
     self.init(
-      kind: alarm.kind, subject: "", severity: alarm.severity, text: alarm.text, since: nil, runbook: nil)
+      kind: alarm.kind, subject: alarm.subject ?? "", severity: alarm.severity ?? .ticket, text: alarm.text,
+      since: alarm.since, runbook: alarm.runbook)
+  }
+}
+
+extension GatewayStatus.Objective {
+  fileprivate init(_ report: ObjectiveReport) {
+    self.init(
+      name: report.name, state: report.state.rawValue, target: report.target, measured: report.measured,
+      budgetRemaining: report.budgetRemaining, burnRate1h: report.burnRate1h, burnRate6h: report.burnRate6h)
   }
 }
 
@@ -111,13 +120,6 @@ extension StatusReport {
         name: $0.name, state: $0.state, failingSeconds: $0.failingSeconds, delivered: $0.readingsDelivered)
     }
   }
-}
-
-extension StatusReport.Alarm {
-  /// Kinds for which somebody is called: data is being lost, or waits.
-  private static let pages: Set<String> = ["dropped-by-broker", "parked", "pipelines", "source", "uplink"]
-
-  var severity: AlarmSeverity { StatusReport.Alarm.pages.contains(kind) ? .page : .ticket }
 }
 
 /// What the kernel has booked to this process (getrusage(2)).

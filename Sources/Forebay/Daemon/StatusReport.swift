@@ -1,3 +1,5 @@
+internal import Status
+
 /// What `forebay status` shows: one document, the same for people and for programs. Version 1; fields
 /// are added, never renamed or removed, within a version. docs/status.md describes every one.
 struct StatusReport: Codable, Sendable {
@@ -95,6 +97,14 @@ struct StatusReport: Codable, Sendable {
   struct Alarm: Codable, Sendable {
     var kind: String
     var text: String
+    // Nil: from a daemon that says nothing of it.
+    /// What it is about, with the kind its identity; empty where there is one of its kind.
+    var subject: String?
+    /// `ticket` or `page`.
+    var severity: AlarmSeverity?
+    /// RFC 3339.
+    var since: String?
+    var runbook: String?
   }
 
   var version = 1
@@ -116,4 +126,6 @@ struct StatusReport: Codable, Sendable {
   var replays: [ReplayReport]?
   var uplinks: [Uplink]
   var alarms: [Alarm]
+  /// Nil: from a daemon that keeps none.
+  var objectives: [ObjectiveReport]?
 }

@@ -113,7 +113,7 @@ final class StatusService: Sendable {
     let hub = EventHub()
     do {
       let server = try StatusServer(
-        settings, source: source, hub: hub, assets: PageAssets.all, logger: logger, wall: SystemClock.wall,
+        settings, source: source, assets: PageAssets.all, hub: hub, logger: logger, wall: SystemClock.wall,
         monotonic: SystemClock.monotonic)
       let port = try await server.start()
       let listen = ListenAddress(host: settings.host, port: port).description

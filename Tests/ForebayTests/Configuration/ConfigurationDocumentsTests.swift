@@ -3,6 +3,7 @@ import Ingest
 import Testing
 
 @testable import forebay
+@testable import Status
 
 @Suite("Configuration: what is shipped and what is documented")
 struct ConfigurationDocumentsTests {
@@ -51,7 +52,8 @@ struct ConfigurationDocumentsTests {
     for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
       let bare = line.drop { $0 == " " }
       let isKey = [
-        "# max", "# min_free", "# keep", "# linger", "# retained", "# batch", "# dead_letters:", "# log:", "# shutdown",
+        "# max", "# min_free", "# keep", "# linger", "# retained", "# batch", "# dead_letters:", "# objectives:",
+        "# alarms:", "# log:", "# shutdown",
       ]
       .contains { bare.hasPrefix($0) }
       full += isKey ? line.replacing("# ", with: "", maxReplacements: 1) : line
@@ -65,6 +67,8 @@ struct ConfigurationDocumentsTests {
     #expect(spelled.pipelines == plain.pipelines)
     #expect(spelled.deadLetters == plain.deadLetters)
     #expect(spelled.uplinks == plain.uplinks)
+    #expect(spelled.objectives == plain.objectives)
+    #expect(spelled.alarms == plain.alarms)
     #expect(spelled.logLevel == plain.logLevel)
     #expect(spelled.shutdown == plain.shutdown)
   }
@@ -123,8 +127,16 @@ struct ConfigurationDocumentsTests {
         .init(
           name: "u", state: "idle", attempts: 1, answers: [:], batchesDelivered: 1, readingsDelivered: 1, bytesSent: 1,
           inFlight: 1, lastError: "e", nextAttemptSeconds: 1, failingSeconds: 1, holds: ["h"])
-      ], alarms: [])
-    let sections = ["sources", "pipelines", "uplinks", "alarms", "expectations"]
+      ],
+      alarms: [.init(kind: "k", text: "t", subject: "s", severity: .page, since: "s", runbook: "r")],
+      objectives: [
+        .init(
+          name: "n", state: .ok, target: 1, periodSeconds: 1, measured: 1, good: 1, bad: 1, budgetRemaining: 1,
+          burnRate5m: 1, burnRate30m: 1, burnRate1h: 1, burnRate6h: 1, burnRate3d: 1)
+      ])
+    words += AlarmKind.allCases.map(\.rawValue) + ObjectiveName.allCases.map(\.rawValue)
+    words += AlarmSeverity.allCases.map(\.rawValue) + ObjectiveReport.State.allCases.map(\.rawValue)
+    let sections = ["sources", "pipelines", "uplinks", "alarms", "expectations", "objectives"]
     for line in try Output.json(report).split(separator: "\n") {
       let parts = line.split(separator: "\"")
       guard parts.count >= 2, parts[1].allSatisfy({ $0.isLetter }), line.contains("\" : ") else { continue }
@@ -160,6 +172,8 @@ struct ConfigurationDocumentsTests {
       uplinks: { a: { "?": 1, http: { "?": 1 }, file: { "?": 1 }, retry: { "?": 1 }, breaker: { "?": 1 } } }
       dead_letters: { "?": 1 }
       status: { "?": 1 }
+      objectives: { "?": 1, delivery: { "?": 1 }, freshness: { "?": 1 }, dead_letters: { "?": 1 } }
+      alarms: { "?": 1 }
       log: { "?": 1 }
       shutdown: { "?": 1 }
       """
@@ -171,7 +185,7 @@ struct ConfigurationDocumentsTests {
         guard let hint = diagnostic.hint, hint.hasPrefix("there are: ") else { return nil }
         return String(hint.dropFirst("there are: ".count))
       }
-      #expect(lists.count == 29)
+      #expect(lists.count == 34)
       for key in lists.flatMap({ $0.split(separator: ", ") }) {
         let isDocumented =
           page.contains("`\(key)`") || page.contains(".\(key)`") || page.contains("## \(key)")

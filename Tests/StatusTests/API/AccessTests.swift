@@ -141,29 +141,3 @@ struct RequestTargetTests {
     ] as [(Int64, String)])
   func dates(seconds: Int64, text: String) { #expect(HTTPDate.text(seconds * 1_000_000_000) == text) }
 }
-
-@Suite("The history of the last hour")
-struct StatusHistoryTests {
-  @Test("the newest comes last, an hour is kept, and a time without samples is a gap")
-  func ring() throws {
-    struct Document: Decodable {
-      var step: Int
-      var count: Int
-      var end: String?
-      var series: [String: [Double?]]
-    }
-    func read(_ history: StatusHistory, now: Int64) throws -> Document {
-      try JSONDecoder().decode(Document.self, from: Data(history.json(now: now) { "\($0)" }))
-    }
-    var history = StatusHistory(names: ["a", "b"])
-    #expect(try read(history, now: 5).count == 0)
-    for index in 0..<400 { history.add([Double(index), nil], now: Int64(index) * 10_000_000_000) }
-    var document = try read(history, now: 3_991_000_000_000)
-    #expect(document.count == 360 && document.step == 10 && document.end == "1000000000")
-    #expect(document.series["a"]?.first == 40 && document.series["a"]?.last == 399)
-    #expect(document.series["b"]?.allSatisfy { $0 == nil } == true)
-    history.add([1, 2], now: 4_020_000_000_000)
-    document = try read(history, now: 4_020_000_000_000)
-    #expect(document.series["a"]?.suffix(4) == [399, nil, nil, 1])
-  }
-}

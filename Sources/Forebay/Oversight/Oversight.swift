@@ -1,0 +1,183 @@
+internal import Glibc
+internal import Logging
+internal import Spool
+internal import Status
+internal import Synchronization
+internal import Telemetry
+
+/// Watches over the daemon: keeps its objectives and its alarms.
+///
+/// Looks come every ten seconds (``Supervision``), and when somebody asks for the status. What is kept outlives the
+/// process in one small file, `oversight` in the spool's folder, replaced by atomic rename every ten minutes and at
+/// the stop (docs/decisions/0015-history-of-objectives.md).
+final class Oversight: Sendable {
+  /// Nanoseconds between two looks.
+  static let interval: Int64 = 10_000_000_000
+  /// Nanoseconds between two writings of what is kept.
+  static let keepInterval: Int64 = 600_000_000_000
+  /// Bytes that the file can have: anything larger is none of ours.
+  static let largestFile = 256 << 10
+
+  private struct State: Sendable {
+    var settings: AlarmSettings
+    var board: AlarmBoard
+    var book: ObjectiveBook
+    var meter = ObjectiveMeter()
+    var trend = SpaceTrend()
+    /// Conditions that others report, until they report that they are over.
+    var reported: [String: AlarmCondition] = [:]
+    /// Monotonic nanoseconds.
+    var unsynchronisedSince: Int64?
+    var lastLook: Int64 = .min / 2
+    var nextKeeping: Int64
+    var cannotKeep = false
+  }
+
+  let tally = DeliveryTally()
+  private let path: String
+  private let logger: Logger
+  private let state: Mutex<State>
+  private let onEvents: @Sendable ([AlarmEvent]) -> Void
+
+  /// Goes on with what the last run kept in `directory`.
+  /// - Parameter onEvents: called with what became of alarms, on whatever thread looked.
+  init(
+    directory: String, objectives: [ObjectiveName: ObjectiveSettings], alarms: AlarmSettings, now: Moment,
+    logger: Logger, onEvents: @escaping @Sendable ([AlarmEvent]) -> Void = { _ in }
+  ) {
+    path = directory + "/oversight"
+    self.logger = logger
+    self.onEvents = onEvents
+    var book = ObjectiveBook(objectives)
+    var board = AlarmBoard()
+    if case .success(let contents) = ConfigurationFiles.system.read(path, Oversight.largestFile) {
+      do throws(KeptStatus.Damage) {
+        let kept = try KeptStatus(contents.bytes, settings: objectives)
+        book = kept.book
+        board = AlarmBoard(restoring: kept.alarms, monotonic: now.monotonic, wall: now.wall)
+      } catch {
+        logger.warning(
+          "the history of the objectives cannot be read: it begins anew",
+          metadata: ["path": "\(path)", "cause": "\(error)"])
+      }
+    }
+    state = Mutex(
+      State(
+        settings: alarms, board: board, book: book, nextKeeping: now.monotonic + Oversight.keepInterval))
+  }
+
+  // MARK: What others see
+
+  /// The objectives as they stand, in the order of docs/configuration.md.
+  var objectives: [ObjectiveReport] { state.withLock { $0.book.reports } }
+  /// The alarms as they stand.
+  var board: AlarmBoard { state.withLock { $0.board } }
+  var settings: AlarmSettings { state.withLock { $0.settings } }
+
+  /// Other settings, of a configuration that was reloaded.
+  func adopt(objectives: [ObjectiveName: ObjectiveSettings], alarms: AlarmSettings) {
+    state.withLock { state in
+      state.settings = alarms
+      if state.book.settings != objectives { state.book.adopt(objectives) }
+    }
+  }
+
+  /// Something is wrong that no look sees, until `clear` is called with its kind and subject; shows at the next look.
+  func report(_ condition: AlarmCondition) {
+    state.withLock { $0.reported["\(condition.kind.rawValue)/\(condition.subject)"] = condition }
+  }
+
+  /// It is over.
+  func clear(_ kind: AlarmKind, subject: String = "") {
+    state.withLock { $0.reported["\(kind.rawValue)/\(subject)"] = nil }
+  }
+
+  /// Whether the last look is older than so many nanoseconds.
+  func isDue(after age: Int64, now: Int64) -> Bool { state.withLock { now - $0.lastLook >= age } }
+
+  // MARK: Looks
+
+  /// - Parameters:
+  ///   - received: when the messages around an offset of a log were received.
+  ///   - measures: the objectives take their sample: at the regular looks only.
+  func look(
+    _ seen: Sight, measures: Bool, received: (LogID, Offset) -> (first: Moment, last: Moment)?
+  ) {
+    let delivered = measures ? tally.take().map { ($0, received: Oversight.receipts($0, received)) } : []
+    let events = state.withLock { state in
+      var sight = seen
+      let now = sight.now
+      state.lastLook = now.monotonic
+      state.unsynchronisedSince = now.quality == .synchronised ? nil : state.unsynchronisedSince ?? now.monotonic
+      sight.unsynchronisedFor = state.unsynchronisedSince.map { now.monotonic - $0 }
+      sight.hoursOfRoom = state.trend.hours(
+        used: sight.space.used, room: sight.room, waits: sight.isBehind, now: now.monotonic)
+      if measures {
+        let sample = state.meter.sample(
+          sight, delivered: delivered, bounds: state.book.settings.mapValues(\.bound))
+        state.book.look(sample, now: now)
+      }
+      let conditions =
+        sight.conditions(longestWait: state.settings.longestWait) + state.book.conditions
+        + state.reported.values
+      return state.board.look(conditions, monotonic: now.monotonic, wall: now.wall)
+    }
+    for event in events {
+      logger.log(
+        level: event.change == .resolved ? .notice : event.alarm.severity == .page ? .error : .warning,
+        "alarm \(event.change.rawValue)",
+        metadata: [
+          "kind": "\(event.alarm.kind)", "subject": "\(event.alarm.subject)",
+          "severity": "\(event.alarm.severity.rawValue)", "text": "\(event.alarm.text)",
+        ])
+    }
+    if !events.isEmpty { onEvents(events) }
+  }
+
+  private static func receipts(
+    _ batch: DeliveryTally.Delivered, _ received: (LogID, Offset) -> (first: Moment, last: Moment)?
+  ) -> (first: Moment, last: Moment)? {
+    guard let first = received(batch.log, batch.first) else { return nil }
+    return (first.first, received(batch.log, batch.last)?.last ?? first.last)
+  }
+
+  // MARK: What is kept
+
+  /// Writes what is kept, when that is due.
+  func keepIfDue(now: Moment) {
+    let isDue = state.withLock { state in
+      guard now.monotonic >= state.nextKeeping else { return false }
+      state.nextKeeping = now.monotonic + Oversight.keepInterval
+      return true
+    }
+    if isDue { keep(now: now) }
+  }
+
+  /// Writes what is kept. A disk that is full costs ten minutes of history, no more.
+  func keep(now: Moment) {
+    let bytes = state.withLock { KeptStatus(book: $0.book, alarms: $0.board.kept).encoded(now: now) }
+    do throws(SpoolError) {
+      try FileSystem.replace(path, with: bytes)
+      state.withLock { $0.cannotKeep = false }
+    } catch {
+      let isNew = state.withLock { state in
+        defer { state.cannotKeep = true }
+        return !state.cannotKeep
+      }
+      if isNew {
+        logger.warning("the history of the objectives cannot be kept", metadata: ["cause": "\(error)"])
+      }
+    }
+  }
+}
+
+extension Sight {
+  /// Bytes that may be taken until taking in stops (``SpaceGauge``).
+  var room: Int64 { min(space.maximum / 100 * 85 - space.used, space.free - space.minimumFree) }
+
+  /// Nanoseconds after which what waits is not just on its way.
+  private static let onItsWay: Int64 = 600_000_000_000
+
+  /// Something has waited for so long that it makes the spool grow.
+  var isBehind: Bool { (pipelines ?? []).contains { ($0.oldestAge ?? 0) > Sight.onItsWay } }
+}

@@ -1,0 +1,131 @@
+import Foundation
+import Logging
+import Synchronization
+import Telemetry
+import TestSupport
+import Testing
+
+@testable import forebay
+@testable import Spool
+@testable import Status
+
+@Suite("Oversight")
+struct OversightTests {
+  private let folder: TemporaryDirectory
+
+  init() throws { folder = try TemporaryDirectory("oversight") }
+
+  private func oversight(at seconds: Int64) -> Oversight {
+    Oversight(
+      directory: folder.path, objectives: ObjectiveSettings.usual, alarms: AlarmSettings(), now: Seen.moment(seconds),
+      logger: Logger(label: "test"))
+  }
+
+  private func look(
+    _ oversight: Oversight, _ seconds: Int64, measures: Bool = true, _ change: (inout Sight) -> Void = { _ in }
+  ) {
+    var sight = Sight(now: Seen.moment(seconds))
+    sight.space = (1, 100 << 30, 100 << 30, 1)
+    change(&sight)
+    oversight.look(sight, measures: measures) { _, _ in nil }
+  }
+
+  @Test("objectives and the beginning of alarms come back after a restart")
+  func restart() throws {
+    let first = oversight(at: 0)
+    for seconds in stride(from: Int64(0), to: 1_200, by: 10) {
+      look(first, seconds) {
+        $0.pipelines = [Seen.pipeline(waits: true, age: 700)]
+        $0.configuration = "refused"
+      }
+    }
+    first.keep(now: Seen.moment(1_200))
+    let before = first.objectives
+    #expect(before.first { $0.name == "backlog" }?.bad ?? 0 > 15)
+    let second = oversight(at: 1_230)
+    #expect(second.objectives.map(\.bad) == before.map(\.bad))
+    #expect(second.board.alarms.isEmpty)
+    look(second, 1_231, measures: false) { $0.configuration = "refused" }
+    #expect(second.board.alarms.first { $0.kind == "configuration" }?.since == Seen.moment(0).wall)
+  }
+
+  @Test("a file that cannot be read begins anew, and is replaced")
+  func damage() throws {
+    try folder.write("FBSK\u{1}garbage", to: "oversight")
+    let oversight = oversight(at: 0)
+    #expect(oversight.objectives.allSatisfy { $0.measured == nil })
+    look(oversight, 1)
+    oversight.keep(now: Seen.moment(2))
+    let bytes = try ConfigurationFiles.system.read(folder.path + "/oversight", 1 << 20).get().bytes
+    #expect(throws: Never.self) { _ = try KeptStatus(bytes, settings: ObjectiveSettings.usual) }
+  }
+
+  @Test("it is written every ten minutes, not more often")
+  func interval() throws {
+    let oversight = oversight(at: 0)
+    let path = folder.path + "/oversight"
+    for seconds in stride(from: Int64(0), to: 600, by: 10) {
+      look(oversight, seconds)
+      oversight.keepIfDue(now: Seen.moment(seconds))
+    }
+    #expect(!FileManager.default.fileExists(atPath: path))
+    oversight.keepIfDue(now: Seen.moment(600))
+    #expect(FileManager.default.fileExists(atPath: path))
+    try FileManager.default.removeItem(atPath: path)
+    oversight.keepIfDue(now: Seen.moment(1_199))
+    #expect(!FileManager.default.fileExists(atPath: path))
+  }
+
+  @Test("a look for the status raises alarms and measures nothing")
+  func looksForTheStatus() {
+    let oversight = oversight(at: 0)
+    for seconds in 1..<400 as Range<Int64> {
+      look(oversight, seconds, measures: false) { $0.pipelines = [Seen.pipeline(waits: true, age: 4_000)] }
+    }
+    #expect(oversight.board.alarms.map(\.kind) == ["backlog"])
+    #expect(oversight.objectives.allSatisfy { $0.measured == nil })
+    #expect(!oversight.isDue(after: 1_000_000_000, now: Seen.moment(399).monotonic + 999_999_999))
+    #expect(oversight.isDue(after: 1_000_000_000, now: Seen.moment(400).monotonic))
+  }
+
+  @Test("what others report lasts until they clear it")
+  func reported() {
+    let oversight = oversight(at: 0)
+    oversight.report(AlarmCondition(.api, severity: .ticket, text: "the port is taken"))
+    look(oversight, 1)
+    #expect(oversight.board.alarms.map(\.kind) == ["api"])
+    oversight.clear(.api)
+    look(oversight, 2)
+    #expect(oversight.board.alarms.isEmpty)
+  }
+
+  @Test("a clock that is not synchronised for a quarter of an hour is an alarm")
+  func clock() {
+    let oversight = oversight(at: 0)
+    for seconds in stride(from: Int64(0), through: 890, by: 10) {
+      look(oversight, seconds) { $0.now = Seen.moment(seconds, quality: .unsynchronised) }
+    }
+    #expect(oversight.board.alarms.isEmpty)
+    look(oversight, 900) { $0.now = Seen.moment(900, quality: .unsynchronised) }
+    #expect(oversight.board.alarms.map(\.kind) == ["clock"])
+    look(oversight, 910)
+    #expect(oversight.board.alarms.isEmpty)
+  }
+
+  @Test("other settings hold from the reload on, and the history stays")
+  func reload() {
+    let oversight = oversight(at: 0)
+    for seconds in stride(from: Int64(0), to: 300, by: 10) {
+      look(oversight, seconds) { $0.pipelines = [Seen.pipeline(waits: true, age: 700)] }
+    }
+    var alarms = AlarmSettings()
+    alarms.longestWait = 60 * Seen.second
+    alarms.runbooks = "https://wiki.example/forebay"
+    oversight.adopt(objectives: [.backlog: .usual(.backlog)], alarms: alarms)
+    look(oversight, 300) { $0.pipelines = [Seen.pipeline(waits: true, age: 700)] }
+    #expect(oversight.board.alarms.contains { $0.kind == "backlog" })
+    #expect(oversight.settings.runbook("backlog") == "https://wiki.example/forebay#backlog")
+    #expect(oversight.objectives.map(\.name) == ["backlog"])
+    #expect(oversight.objectives[0].bad > 2)
+  }
+}

@@ -1,0 +1,169 @@
+import Telemetry
+import Testing
+
+@testable import Delivery
+@testable import forebay
+@testable import Ingest
+@testable import Spool
+@testable import Status
+
+/// Sights at chosen times, in one boot.
+enum Seen {
+  static let boot = BootID(high: 1, low: 1)
+  static let second: Int64 = 1_000_000_000
+
+  static func moment(_ seconds: Int64, quality: ClockQuality = .synchronised) -> Moment {
+    Moment(
+      boot: boot, monotonic: seconds * second, wall: (1_800_000_000 + seconds) * second, quality: quality)
+  }
+
+  static func pipeline(
+    _ name: String = "climate", waits: Bool = false, age: Int64? = nil, missing: Int64? = nil,
+    _ set: (inout LedgerCounters) -> Void = { _ in }
+  ) -> Sight.Pipeline {
+    Sight.Pipeline(
+      standing: Standing(
+        book: name, active: true, uplink: "central", log: LogID(rawValue: "l"), checkpoint: Offset(0),
+        counters: LedgerCounters(set)),
+      waits: waits, oldestAge: age.map { $0 * second }, missing: missing)
+  }
+
+  static func source(_ state: SourceState, fault: String? = nil) -> SourceStatus {
+    var source = SourceStatus(name: "floor", address: "10.0.0.1:1883", state: state, since: moment(0))
+    source.fault = fault
+    return source
+  }
+
+  static func text(_ conditions: [AlarmCondition]) -> [String] {
+    conditions.map { "\($0.severity) \($0.kind.rawValue) \($0.subject)" }
+  }
+}
+
+@Suite("What is wrong at a look")
+struct SightTests {
+  private func conditions(_ change: (inout Sight) -> Void) -> [AlarmCondition] {
+    var sight = Sight(now: Seen.moment(10_000))
+    sight.space = (10 << 30, 100 << 30, 100 << 30, 1 << 30)
+    change(&sight)
+    return sight.conditions(longestWait: 3_600 * Seen.second)
+  }
+
+  @Test("nothing, when all is well")
+  func well() {
+    let none = conditions {
+      $0.sources = [Seen.source(.connected), Seen.source(.parked), Seen.source(.waiting)]
+      $0.uplinks = [UplinkStatus(name: "central")]
+      $0.pipelines = [Seen.pipeline(waits: true, age: 3_600)]
+    }
+    #expect(none == [])
+  }
+
+  @Test("a source with a fault is a ticket, and a page when it lasts; its name stands in the text once")
+  func sources() throws {
+    for state in [SourceState.refused, .takenOver, .logFailed, .waiting, .connecting] {
+      let all = conditions { $0.sources = [Seen.source(state, fault: "source floor, 10.0.0.1:1883: it says no")] }
+      #expect(Seen.text(all) == ["ticket source floor"])
+      #expect(all.first?.pageAfter == 300 * Seen.second)
+      #expect(all.first?.text == "floor (10.0.0.1:1883): it says no")
+    }
+  }
+
+  @Test("a filter that is refused, and messages that the broker drops, are pages; QoS 0 is a ticket")
+  func subscriptions() {
+    let all = conditions {
+      var source = Seen.source(.connected)
+      source.refusedFilters = ["a/#": "not authorised"]
+      source.weakFilters = ["b/#"]
+      source.droppedByBroker = .init(total: 900, sinceConnected: 12)
+      $0.sources = [source]
+    }
+    #expect(
+      Seen.text(all) == [
+        "page subscription floor", "ticket subscription floor", "page dropped-by-broker floor",
+      ])
+    #expect(all.last?.text == "floor: the broker has dropped 12 messages since we connected")
+  }
+
+  @Test("what an operator has to mend on the gateway has its own kinds")
+  func own() {
+    let all = conditions {
+      $0.configuration = "refused"
+      $0.tables = ["t.csv: line 2", "u.csv: line 3"]
+      $0.trouble = "the disk fails"
+      $0.unsynchronisedFor = 900 * Seen.second
+      $0.expired = ["climate": .init(rules: ["json.syntax": 3], last: 0)]
+    }
+    #expect(
+      Seen.text(all) == [
+        "ticket configuration ", "ticket table ", "ticket table ", "ticket pipelines ", "ticket clock ",
+        "ticket dead-letters climate",
+      ])
+    #expect(conditions { $0.unsynchronisedFor = 899 * Seen.second } == [])
+  }
+
+  @Test("room that runs out is told before it has, once, and by the hours that are left")
+  func space() {
+    #expect(
+      Seen.text(
+        conditions {
+          $0.parked = "full"; $0.space.free = 0
+        }) == ["page parked "])
+    #expect(Seen.text(conditions { $0.space.free = 5 << 28 }) == [])
+    #expect(Seen.text(conditions { $0.space.free = (5 << 28) - 1 }) == ["ticket disk "])
+    #expect(Seen.text(conditions { $0.hoursOfRoom = 25 }) == [])
+    let soon = conditions { $0.hoursOfRoom = 23.5 }
+    #expect(Seen.text(soon) == ["ticket disk "] && soon[0].text.contains("23 h 30 min"))
+    #expect(Seen.text(conditions { $0.hoursOfRoom = 3.9 }) == ["page disk "])
+    #expect(
+      conditions {
+        $0.space.minimumFree = 0; $0.space.free = 1
+      } == [])
+  }
+
+  @Test("an uplink pages at once for what needs a person, and after a while for an outage")
+  func uplinks() {
+    let all = conditions {
+      var held = UplinkStatus(name: "held")
+      held.holds = [.init(scope: .uplink, cause: .credentials, reason: "401", since: 0, nextAttempt: 0)]
+      var away = UplinkStatus(name: "away")
+      away.outage = DeliveryOutage(since: 0, isLocal: false, reason: "refused")
+      var short = UplinkStatus(name: "short")
+      short.outage = DeliveryOutage(since: 9_990 * Seen.second, isLocal: false, reason: "refused")
+      var local = UplinkStatus(name: "local")
+      local.outage = DeliveryOutage(since: 9_990 * Seen.second, isLocal: true, reason: "read-only")
+      $0.uplinks = [held, away, short, local]
+      $0.stranded = [.init(book: "old", uplink: "gone", readings: 5)]
+    }
+    #expect(Seen.text(all) == ["page uplink gone", "page uplink held", "ticket uplink away", "page uplink local"])
+    #expect(all[2].pageAfter == 600 * Seen.second)
+    #expect(all[0].text.hasPrefix("5 readings of pipeline old wait for uplink gone"))
+  }
+
+  @Test("what waits for longer than is allowed is told by its pipeline")
+  func backlog() {
+    let all = conditions {
+      $0.pipelines = [
+        Seen.pipeline("a", waits: true, age: 3_601), Seen.pipeline("b", waits: true, age: 3_600),
+        Seen.pipeline("c", waits: true),
+      ]
+    }
+    #expect(Seen.text(all) == ["ticket backlog a"])
+  }
+
+  @Test("room is reckoned from the last hour, only while something waits and grows")
+  func trend() {
+    var trend = SpaceTrend()
+    func look(_ minutes: Int64, _ used: Int64, waits: Bool = true) -> Double? {
+      trend.hours(used: used, room: 1_000, waits: waits, now: minutes * 60 * Seen.second)
+    }
+    for minute in 0..<30 { #expect(look(Int64(minute), Int64(minute)) == nil) }
+    #expect(look(30, 30).map { ($0 - 1_000.0 / 60).magnitude < 0.01 } == true)
+    for minute in 31..<200 { _ = look(Int64(minute), Int64(minute)) }
+    // Twice as fast: within the hour the old rate is forgotten.
+    for minute in 200..<270 { _ = look(Int64(minute), Int64(200 + 2 * (minute - 200))) }
+    #expect(look(270, 340).map { ($0 - 1_000.0 / 120).magnitude < 0.3 } == true)
+    #expect(look(271, 340, waits: false) == nil)
+    #expect(look(272, 400) == nil)
+    for minute in 273..<400 { #expect(look(Int64(minute), 400) == nil, "it does not grow") }
+  }
+}
