@@ -16,7 +16,16 @@ extension Daemon {
   /// Looks every ten seconds, until it is cancelled; keeps what is to be kept.
   func oversee() async {
     while !Task.isCancelled {
+      for (channel, fault) in notifier.failing() {
+        if let fault {
+          oversight.report(
+            AlarmCondition(.notification, subject: channel, severity: .ticket, text: "\(channel): \(fault)"))
+        } else {
+          oversight.clear(.notification, subject: channel)
+        }
+      }
       await look(measures: true)
+      notifier.start()
       oversight.keepIfDue(now: SystemClock.source())
       try? await Task.sleep(nanoseconds: UInt64(Oversight.interval))
     }
