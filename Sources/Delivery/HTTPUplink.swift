@@ -221,7 +221,7 @@ package final class HTTPUplink: Uplink {
 
   // MARK: Errors
 
-  private func unreachable(_ error: any Error) -> Unreachable {
+  func unreachable(_ error: any Error) -> Unreachable {
     let kind: Unreachable.Kind =
       switch error {
       case is CancellationError: .cancelled

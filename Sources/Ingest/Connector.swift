@@ -53,11 +53,11 @@ enum Connector {
     }
   }
 
-  private static func check(_ code: Int32) throws(SourceFault) {
+  static func check(_ code: Int32) throws(SourceFault) {
     if code != 0 { throw .settings(detail: String(cString: mosquitto_strerror(code))) }
   }
 
-  private static func setCredentials(
+  static func setCredentials(
     _ handle: OpaquePointer, _ settings: SourceSettings
   ) throws(SourceFault) {
     guard let user = settings.user else { return }
@@ -78,7 +78,7 @@ enum Connector {
     }
   }
 
-  private static func setTLS(
+  static func setTLS(
     _ handle: OpaquePointer, _ tls: SourceSettings.TLS
   ) throws(SourceFault) {
     try checkReadable("CA file", tls.caFile)

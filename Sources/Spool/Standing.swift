@@ -57,9 +57,9 @@ extension StateStore {
 
 extension LogStore {
   /// When the messages of the block that holds `offset` were received: its first and its last one. Nil where the log
-  /// holds it no more, or does not yet.
+  /// holds it no more, or does not yet. Waits for a commit for a moment only.
   package func received(around offset: Offset) throws(SpoolError) -> (first: Moment, last: Moment)? {
-    try withConnection { connection, _ throws(SpoolError) in
+    try withConnectionSoon { connection throws(SpoolError) in
       let row = try connection.statement(
         """
         SELECT count, boot, monotonic, wall, quality, last_monotonic, last_wall, last_quality, first

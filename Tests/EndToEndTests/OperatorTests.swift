@@ -53,7 +53,7 @@ struct OperatorTests {
     try house.publish(devices: 1, count: 10)
     try house.wait("there is an alarm") { try house.status().alarms.contains { $0.kind == "uplink" } }
     let text = try #require(try house.status().alarms.first { $0.kind == "uplink" }?.text)
-    #expect(text.hasPrefix("central: nothing could be delivered for ") && text.contains("because of this machine"))
+    #expect(text.hasPrefix("central: nothing can be delivered, because of this machine: "))
     #expect(text.contains(house.directory.file("out")), "\(text)")
     let people = try house.run("status", ["--socket", house.spool + "/forebay.sock"])
     #expect(people.status == 1 && people.output.contains("ALARM uplink: \(text.prefix(40))"), "\(people.output)")

@@ -53,3 +53,18 @@ struct StandingTests {
     #expect(early.elapsed(until: late) == nil)
   }
 }
+
+@Suite("A lock that is not waited for")
+struct LockedTests {
+  @Test("is taken when it is free, and done without when it is held")
+  func waiting() {
+    let locked = Locked(1)
+    #expect(
+      locked.withLock(waitingAtMost: 0) {
+        $0 += 1; return $0
+      } == 2)
+    let held = locked.withLock { _ in locked.withLock(waitingAtMost: 2) { $0 } }
+    #expect(held == nil)
+    #expect(locked.withLock { $0 } == 2)
+  }
+}

@@ -136,7 +136,6 @@ extension StatusReport {
               $0.lastError ?? "",
             ]
           }))
-    if let text = objectivesText { parts.append(text) }
     parts.append(alarms.isEmpty ? "No alarms." : alarms.map(\.forPeople).joined(separator: "\n"))
     return parts.joined(separator: "\n\n")
   }

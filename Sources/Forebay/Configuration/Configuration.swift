@@ -65,6 +65,7 @@ struct Configuration: Sendable {
   /// Those that are kept.
   var objectives: [ObjectiveName: ObjectiveSettings]
   var alarms: AlarmSettings
+  var notifications: NotificationSettings
   var minimumLogLevel: LogLevel
   var shutdown: Shutdown
   /// What is doubtful about the file; never an error.

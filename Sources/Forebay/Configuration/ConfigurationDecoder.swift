@@ -46,7 +46,7 @@ struct ConfigurationDecoder {
     let uplinks = uplinkValues.compactMap { uplink($0.value, name: $0.name) }
     let status = status(top.optional("status"), spool: spool, in: value)
     let objectives = objectives(top.optional("objectives"))
-    let alarms = alarms(top.optional("alarms"))
+    let (alarms, notifications) = alarms(top.optional("alarms"), sources: sourceValues.map(\.name))
     let logLevel = top.optional("log").flatMap(logLevel) ?? .info
     let shutdown = top.optional("shutdown").map(shutdown) ?? Configuration.Shutdown()
     top.close()
@@ -67,6 +67,7 @@ struct ConfigurationDecoder {
       sources: withFilters(sources.map(\.settings), of: pipelines.map(\.settings)),
       group: group, spool: spool, pipelines: pipelines.map(\.settings), tables: tables.sources, deadLetters: bounds,
       uplinks: uplinks.map(\.settings), status: status, objectives: objectives, alarms: alarms,
+      notifications: notifications,
       minimumLogLevel: logLevel, shutdown: shutdown,
       warnings: [])
   }

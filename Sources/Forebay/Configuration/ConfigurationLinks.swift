@@ -192,7 +192,7 @@ extension ConfigurationDecoder {
     var values: [ConfigurationValue] = []
   }
 
-  private func identity(_ section: ConfigurationSection) -> TLSIdentity {
+  func identity(_ section: ConfigurationSection) -> TLSIdentity {
     let ca = section.optional("ca_file")
     let certificate = section.optional("certificate_file")
     let key = section.optional("key_file")
@@ -210,7 +210,7 @@ extension ConfigurationDecoder {
   }
 
   /// Who names certificates believes that the link is encrypted.
-  private func refuse(_ identity: TLSIdentity, scheme: String) {
+  func refuse(_ identity: TLSIdentity, scheme: String) {
     for value in identity.values {
       value.error(
         at: value.keyPlace, "has no effect: the URL is not encrypted", hint: "use \(scheme)://")

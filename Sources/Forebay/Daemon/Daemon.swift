@@ -17,6 +17,7 @@ final class Daemon: Sendable {
   let uplinks: Uplinks
   let api: StatusService
   let oversight: Oversight
+  let notifier: Notifier
   let configuration: Mutex<Configuration>
   let started = SystemClock.monotonic()
   /// A restart in place goes on with the counters of the process.
@@ -38,9 +39,13 @@ final class Daemon: Sendable {
     for finding in spool.findings {
       logger.warning("the spool needed attention", metadata: ["finding": "\(finding)"])
     }
+    let notifier = Notifier(
+      Notifier.Sender(configuration), channels: Notifier.Channel.all(configuration),
+      interval: configuration.notifications.interval, logger: logger, now: SystemClock.monotonic)
+    self.notifier = notifier
     oversight = Oversight(
       directory: configuration.spool.directory, objectives: configuration.objectives, alarms: configuration.alarms,
-      now: now, logger: logger)
+      now: now, logger: logger, onEvents: { notifier.add($0) }, untold: { notifier.untold })
     let uplinks = Uplinks(
       outbox: SpooledOutbox(spool: spool, tally: oversight.tally), spool: configuration.spool.directory, logger: logger)
     let pipelines = PipelineWorker(
@@ -90,6 +95,8 @@ final class Daemon: Sendable {
     intake.reload(sources: next.sources)
     if let source = statusSource.withLock({ $0 }) { await api.apply(next.status.api, source: source) }
     oversight.adopt(objectives: next.objectives, alarms: next.alarms)
+    notifier.adopt(
+      Notifier.Sender(next), channels: Notifier.Channel.all(next), interval: next.notifications.interval)
     configuration.withLock { $0 = next.withoutAttached }
     refused.withLock { $0 = nil }
     brokenTables.withLock { $0 = [] }

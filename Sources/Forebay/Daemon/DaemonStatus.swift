@@ -26,7 +26,8 @@ extension Daemon {
     let end = spool.log.lastEnd
     let books = try spool.state.books()
     let waiting = try spool.state.outboxTotals()
-    if oversight.isDue(after: Daemon.statusLook, now: now.monotonic) { await look(measures: false) }
+    // Who mends something wants to see it gone.
+    await look(measures: false)
     return StatusReport(
       gateway: configuration.gateway.id, site: configuration.gateway.site,
       software: Version.current, uptimeSeconds: Double(now.monotonic - started) / 1e9,
@@ -42,9 +43,6 @@ extension Daemon {
       uplinks: uplinkStatus.map { StatusReport.Uplink($0, now: now.monotonic) },
       alarms: alarmReports(), objectives: oversight.objectives)
   }
-
-  /// Nanoseconds for which a look is good enough for the status: who mends something wants to see it gone.
-  private static let statusLook: Int64 = 500_000_000
 
   private func alarmReports() -> [StatusReport.Alarm] {
     let settings = oversight.settings

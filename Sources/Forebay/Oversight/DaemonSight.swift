@@ -16,7 +16,16 @@ extension Daemon {
   /// Looks every ten seconds, until it is cancelled; keeps what is to be kept.
   func oversee() async {
     while !Task.isCancelled {
+      for (channel, fault) in notifier.failing() {
+        if let fault {
+          oversight.report(
+            AlarmCondition(.notification, subject: channel, severity: .ticket, text: "\(channel): \(fault)"))
+        } else {
+          oversight.clear(.notification, subject: channel)
+        }
+      }
       await look(measures: true)
+      notifier.start()
       oversight.keepIfDue(now: SystemClock.source())
       try? await Task.sleep(nanoseconds: UInt64(Oversight.interval))
     }
@@ -24,13 +33,33 @@ extension Daemon {
 
   /// One look at everything that an alarm or an objective is about.
   func look(measures: Bool) async {
-    let sight = sight(uplinks: await uplinks.status())
-    oversight.look(sight, measures: measures) { [spool] log, offset in
-      log == spool.log.id ? try? spool.log.received(around: offset) : nil
+    let uplinkStatus = await uplinks.status()
+    let receipts = Receipts(log: spool.log)
+    var sight = sight(uplinks: uplinkStatus, receipts)
+    // Half of the ages say nothing of the whole.
+    if receipts.gaveUp { sight.pipelines = nil }
+    oversight.look(sight, measures: measures) { receipts.around($1, of: $0) }
+  }
+
+  /// Times of receipt, from the log. A disk that hangs makes every question wait: after the first no more are asked.
+  private final class Receipts {
+    let log: LogStore
+    private(set) var gaveUp = false
+
+    init(log: LogStore) { self.log = log }
+
+    func around(_ offset: Offset, of log: LogID) -> (first: Moment, last: Moment)? {
+      guard log == self.log.id, !gaveUp else { return nil }
+      do throws(SpoolError) {
+        return try self.log.received(around: offset)
+      } catch {
+        gaveUp = true
+        return nil
+      }
     }
   }
 
-  private func sight(uplinks: [UplinkStatus]) -> Sight {
+  private func sight(uplinks: [UplinkStatus], _ receipts: Receipts) -> Sight {
     var sight = Sight(now: SystemClock.source())
     sight.sources = intake.status()
     sight.uplinks = uplinks
@@ -61,8 +90,8 @@ extension Daemon {
         standing.active && standing.log == end.log
         && standing.checkpoint < min(end.next, figure?.until ?? end.next)
       let ages = [
-        standing.oldest.flatMap { age(of: $0, now: sight.now) },
-        unread ? age(at: standing.checkpoint, now: sight.now) : nil,
+        standing.oldest.flatMap { age(of: $0, receipts, now: sight.now) },
+        unread ? age(of: receipts.around(standing.checkpoint, of: end.log), now: sight.now) : nil,
       ]
       return Sight.Pipeline(
         standing: standing, waits: unread || standing.oldest != nil, oldestAge: ages.compactMap { $0 }.max(),
@@ -71,13 +100,13 @@ extension Daemon {
     return sight
   }
 
-  private func age(at offset: Offset, now: Moment) -> Int64? {
-    (try? spool.log.received(around: offset)).flatMap { $0?.first.elapsed(until: now) }.map { max(0, $0) }
+  private func age(of received: (first: Moment, last: Moment)?, now: Moment) -> Int64? {
+    received?.first.elapsed(until: now).map { max(0, $0) }
   }
 
   /// Since the receipt of its first message, or, where the log has it no more, since it was sealed.
-  private func age(of batch: Standing.Waiting, now: Moment) -> Int64? {
-    if batch.log == spool.log.id, let age = age(at: batch.first, now: now) { return age }
+  private func age(of batch: Standing.Waiting, _ receipts: Receipts, now: Moment) -> Int64? {
+    if let age = age(of: receipts.around(batch.first, of: batch.log), now: now) { return age }
     return now.quality == .synchronised ? max(0, now.wall - batch.sealed) : nil
   }
 }

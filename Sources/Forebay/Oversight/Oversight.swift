@@ -28,7 +28,6 @@ final class Oversight: Sendable {
     var reported: [String: AlarmCondition] = [:]
     /// Monotonic nanoseconds.
     var unsynchronisedSince: Int64?
-    var lastLook: Int64 = .min / 2
     var nextKeeping: Int64
     var cannotKeep = false
   }
@@ -38,16 +37,21 @@ final class Oversight: Sendable {
   private let logger: Logger
   private let state: Mutex<State>
   private let onEvents: @Sendable ([AlarmEvent]) -> Void
+  private let untold: @Sendable () -> Set<AlarmIdentity>
 
   /// Goes on with what the last run kept in `directory`.
-  /// - Parameter onEvents: called with what became of alarms, on whatever thread looked.
+  /// - Parameters:
+  ///   - onEvents: called with what became of alarms, on whatever thread looked.
+  ///   - untold: alarms that somebody is to be told of and has not been told of yet.
   init(
     directory: String, objectives: [ObjectiveName: ObjectiveSettings], alarms: AlarmSettings, now: Moment,
-    logger: Logger, onEvents: @escaping @Sendable ([AlarmEvent]) -> Void = { _ in }
+    logger: Logger, onEvents: @escaping @Sendable ([AlarmEvent]) -> Void = { _ in },
+    untold: @escaping @Sendable () -> Set<AlarmIdentity> = { [] }
   ) {
     path = directory + "/oversight"
     self.logger = logger
     self.onEvents = onEvents
+    self.untold = untold
     var book = ObjectiveBook(objectives)
     var board = AlarmBoard()
     if case .success(let contents) = ConfigurationFiles.system.read(path, Oversight.largestFile) {
@@ -92,9 +96,6 @@ final class Oversight: Sendable {
     state.withLock { $0.reported["\(kind.rawValue)/\(subject)"] = nil }
   }
 
-  /// Whether the last look is older than so many nanoseconds.
-  func isDue(after age: Int64, now: Int64) -> Bool { state.withLock { now - $0.lastLook >= age } }
-
   // MARK: Looks
 
   /// - Parameters:
@@ -107,7 +108,6 @@ final class Oversight: Sendable {
     let events = state.withLock { state in
       var sight = seen
       let now = sight.now
-      state.lastLook = now.monotonic
       state.unsynchronisedSince = now.quality == .synchronised ? nil : state.unsynchronisedSince ?? now.monotonic
       sight.unsynchronisedFor = state.unsynchronisedSince.map { now.monotonic - $0 }
       sight.hoursOfRoom = state.trend.hours(
@@ -155,7 +155,12 @@ final class Oversight: Sendable {
 
   /// Writes what is kept. A disk that is full costs ten minutes of history, no more.
   func keep(now: Moment) {
-    let bytes = state.withLock { KeptStatus(book: $0.book, alarms: $0.board.kept).encoded(now: now) }
+    let untold = untold()
+    let bytes = state.withLock { state in
+      // Who has not been told of an alarm yet is told after the restart: it is raised anew.
+      let alarms = state.board.kept.filter { !untold.contains(AlarmIdentity($0)) }
+      return KeptStatus(book: state.book, alarms: alarms).encoded(now: now)
+    }
     do throws(SpoolError) {
       try FileSystem.replace(path, with: bytes)
       state.withLock { $0.cannotKeep = false }

@@ -20,6 +20,19 @@ package struct AlarmCondition: Sendable, Hashable {
   }
 }
 
+/// What makes two alarms the same one.
+package struct AlarmIdentity: Sendable, Hashable {
+  package var kind: String
+  package var subject: String
+
+  package init(kind: String, subject: String) {
+    self.kind = kind
+    self.subject = subject
+  }
+
+  package init(_ alarm: Alarm) { self.init(kind: alarm.kind, subject: alarm.subject) }
+}
+
 /// What became of an alarm.
 package struct AlarmEvent: Sendable, Hashable {
   package enum Change: String, Sendable, Hashable, CaseIterable, Codable {
@@ -54,11 +67,6 @@ package struct AlarmBoard: Sendable {
   /// Nanoseconds that an alarm from before a restart is taken to be old at most: clocks can be wrong.
   private static let longestAge: Int64 = 365 * 86_400_000_000_000
 
-  struct Identity: Hashable, Sendable {
-    var kind: String
-    var subject: String
-  }
-
   struct Entry: Hashable, Sendable {
     var alarm: Alarm
     /// Monotonic nanoseconds when it was raised; of one from before a restart, as the wall clock has it.
@@ -71,7 +79,7 @@ package struct AlarmBoard: Sendable {
     var isOfThisRun = true
   }
 
-  private(set) var entries: [Identity: Entry] = [:]
+  private(set) var entries: [AlarmIdentity: Entry] = [:]
   /// The wall clock less the monotonic one at the last look.
   private var offset: Int64?
   /// Conditions of the last look that found no room.
@@ -83,7 +91,7 @@ package struct AlarmBoard: Sendable {
   package init(restoring alarms: [Alarm], monotonic: Int64, wall: Int64) {
     for alarm in alarms.prefix(AlarmBoard.limit) {
       let age = min(max(0, wall - alarm.since), AlarmBoard.longestAge)
-      entries[Identity(kind: alarm.kind, subject: alarm.subject)] = Entry(
+      entries[AlarmIdentity(alarm)] = Entry(
         alarm: alarm, began: monotonic - age, endsAt: monotonic + AlarmBoard.restartHold, isOfThisRun: false)
     }
   }
@@ -181,10 +189,10 @@ package struct AlarmBoard: Sendable {
   }
 
   /// One condition for each identity, and no more than there is room for: the most urgent, and those that are known.
-  private mutating func merged(_ conditions: [AlarmCondition]) -> [Identity: AlarmCondition] {
-    var merged: [Identity: AlarmCondition] = [:]
+  private mutating func merged(_ conditions: [AlarmCondition]) -> [AlarmIdentity: AlarmCondition] {
+    var merged: [AlarmIdentity: AlarmCondition] = [:]
     for condition in conditions {
-      let identity = Identity(kind: condition.kind.rawValue, subject: condition.subject)
+      let identity = AlarmIdentity(kind: condition.kind.rawValue, subject: condition.subject)
       var next = merged[identity] ?? condition
       next.severity = max(next.severity, condition.severity)
       next.pageAfter = [next.pageAfter, condition.pageAfter].compactMap { $0 }.min()
@@ -198,7 +206,7 @@ package struct AlarmBoard: Sendable {
     }
     suppressed = max(0, merged.count - AlarmBoard.limit)
     guard suppressed > 0 else { return merged }
-    func rank(_ element: (key: Identity, value: AlarmCondition)) -> (Int, Int, String, String) {
+    func rank(_ element: (key: AlarmIdentity, value: AlarmCondition)) -> (Int, Int, String, String) {
       (
         element.value.severity == .page ? 0 : 1, entries[element.key] == nil ? 1 : 0, element.key.kind,
         element.key.subject

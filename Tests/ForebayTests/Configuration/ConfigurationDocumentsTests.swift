@@ -173,7 +173,7 @@ struct ConfigurationDocumentsTests {
       dead_letters: { "?": 1 }
       status: { "?": 1 }
       objectives: { "?": 1, delivery: { "?": 1 }, freshness: { "?": 1 }, dead_letters: { "?": 1 } }
-      alarms: { "?": 1 }
+      alarms: { "?": 1, webhook: { "?": 1 }, mqtt: { "?": 1 } }
       log: { "?": 1 }
       shutdown: { "?": 1 }
       """
@@ -185,7 +185,7 @@ struct ConfigurationDocumentsTests {
         guard let hint = diagnostic.hint, hint.hasPrefix("there are: ") else { return nil }
         return String(hint.dropFirst("there are: ".count))
       }
-      #expect(lists.count == 34)
+      #expect(lists.count == 36)
       for key in lists.flatMap({ $0.split(separator: ", ") }) {
         let isDocumented =
           page.contains("`\(key)`") || page.contains(".\(key)`") || page.contains("## \(key)")

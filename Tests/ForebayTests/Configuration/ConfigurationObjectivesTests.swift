@@ -1,3 +1,4 @@
+import Delivery
 import Status
 import Testing
 
@@ -58,5 +59,47 @@ struct ConfigurationObjectivesTests {
     #expect(all.count == 1)
     let summary = all.first?.summary ?? ""
     #expect(summary.contains(expected), "\(summary)")
+  }
+}
+
+@Suite("Configuration: who is told of alarms")
+struct ConfigurationNotificationsTests {
+  private static let files = Sample.machine(["/etc/oncall.token": "a-token-that-is-long-enough"])
+
+  @Test("a webhook and a topic are taken over with their defaults")
+  func values() throws {
+    let text = """
+      alarms:
+        interval: 1 min
+        webhook: { url: "https://oncall.example/hook?team=a", token_file: oncall.token }
+        mqtt: { source: floor, topic: plant/alarms }
+
+      """
+    let configuration = try Sample.decode(Sample.text + text, files: Self.files)
+    let settings = configuration.notifications
+    #expect(settings.interval == 60_000_000_000)
+    #expect(settings.webhook?.url == "https://oncall.example/hook?team=a")
+    #expect(settings.webhook?.tokenFile == "/etc/oncall.token")
+    #expect(settings.webhook?.timeout == 10_000_000_000)
+    #expect(settings.mqtt == .init(source: "floor", topic: "plant/alarms"))
+    #expect(Notifier.Channel.all(configuration).map(\.name) == ["webhook", "mqtt"])
+    #expect(Notifier.Channel.all(try Sample.decode(Sample.text)).isEmpty)
+  }
+
+  private static let cases: [(String, String)] = [
+    ("webhook: { token_file: oncall.token }", "the key 'url' is missing"),
+    ("webhook: { url: 'ftp://a' }", "'ftp'"),
+    ("webhook: { url: 'http://a.example', token_file: oncall.token }", "goes over the network in the clear"),
+    ("webhook: { url: 'http://a.example', ca_file: ca.pem }", "the URL is not encrypted"),
+    ("mqtt: { source: flor, topic: a }", "there is no source 'flor'; did you mean 'floor'?"),
+    ("mqtt: { source: floor, topic: a/# }", "'a/#' is no topic to publish to"),
+    ("mqtt: { source: floor }", "the key 'topic' is missing"),
+    ("web_hook: 1", "did you mean 'webhook'?"),
+  ]
+
+  @Test("what is wrong is named", arguments: cases)
+  func errors(_ section: String, _ expected: String) {
+    let all = Sample.diagnostics(Sample.text + "alarms: { \(section) }\n", files: Self.files)
+    #expect(all.contains { $0.summary.contains(expected) }, "\(all.map(\.summary))")
   }
 }
