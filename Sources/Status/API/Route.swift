@@ -29,7 +29,6 @@ struct Route: Sendable {
     /// Events, for as long as the client stays.
     case events(AsyncStream<EventHub.Event>)
 
-
   }
 
   /// `GET` or `POST`; a `HEAD` is answered like a `GET`.

@@ -168,7 +168,8 @@ struct StatusServerTests {
       #expect(try root.post("/v1/reload").status == 200)
       #expect(rig.source.performed.withLock { $0 } == [.pauseUplink("central"), .reload])
       // Withdrawn: from the next request on.
-      try directory.write(AccessToken(name: "root", role: .admin, digest: AccessToken.digest(of: Self.root)).line, to: "tokens")
+      let left = AccessToken(name: "root", role: .admin, digest: AccessToken.digest(of: Self.root)).line
+      try directory.write(left, to: "tokens")
       #expect(try anna.get("/v1/status").status == 401)
       #expect(try root.get("/v1/status").status == 200)
       try directory.write("operator anna nonsense", to: "tokens")
@@ -179,7 +180,8 @@ struct StatusServerTests {
 
   @Test("where nobody may come unnamed only health, the page and the description are open")
   func closed() async throws {
-    let page = PageAsset(contentType: "text/html; charset=utf-8", bytes: Array("<p>".utf8), policy: "default-src 'self'")
+    let page = PageAsset(
+      contentType: "text/html; charset=utf-8", bytes: Array("<p>".utf8), policy: "default-src 'self'")
     try await with(assets: ["/": page], { $0.anonymous = nil }) { rig in
       #expect(try rig.http.get("/v1/status").status == 401)
       #expect(try rig.http.get("/metrics").status == 401)
