@@ -31,7 +31,7 @@ struct APITests {
     let house = try house("api")
     try house.startUpstream()
     try house.startDaemon()
-    try house.publish(devices: 3, count: 100)
+    try house.publish(devices: 3, count: 300)
     try house.settle(received: 300)
     let http = PlainHTTP(port: try port(house))
     try house.wait("the summary has them") {
@@ -231,7 +231,7 @@ struct APITests {
     try house.startUpstream()
     let admin = try token(house, "admin")
     try house.startDaemon()
-    try house.publish(devices: 2, count: 50)
+    try house.publish(devices: 2, count: 100)
     try house.settle(received: 100)
     let description = try PlainHTTP(port: try port(house)).get("/openapi.json")
     try description.body.write(to: URL(fileURLWithPath: house.directory.file("openapi.json")))
