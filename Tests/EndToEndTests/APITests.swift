@@ -31,7 +31,7 @@ struct APITests {
     let house = try house("api")
     try house.startUpstream()
     try house.startDaemon()
-    try house.publish(devices: 3, count: 100)
+    try house.publish(devices: 3, count: 300)
     try house.settle(received: 300)
     let http = PlainHTTP(port: try port(house))
     try house.wait("the summary has them") {
@@ -41,8 +41,8 @@ struct APITests {
     #expect(status.body.count < 8000)
     #expect(status.json["state"] as? String == "ok" && status.json["gateway"] as? String == "gw")
     for path in [
-      "report", "pipelines", "pipelines/machines", "sources", "uplinks", "dead-letters", "dead-letters/counts", "replays",
-      "lineage?batch=machines/1", "datasets", "ledger", "alarms", "history", "audit-log",
+      "report", "pipelines", "pipelines/machines", "sources", "uplinks", "dead-letters", "dead-letters/counts",
+      "replays", "lineage?batch=machines/1", "datasets", "ledger", "alarms", "history", "audit-log",
     ] {
       let answer = try http.get("/v1/" + path)
       #expect(answer.status == 200 && !answer.json.isEmpty, "\(path): \(answer.text)")
@@ -135,7 +135,8 @@ struct APITests {
     let counts = try http.get("/v1/dead-letters/counts").json["counts"] as? [[String: Any]]
     #expect(counts?.first?["count"] as? Int == 3)
     #expect(try http.get("/v1/dead-letters?pipeline=nowhere").status == 404)
-    let requeued = try http.post("/v1/dead-letters/requeue", #"{"pipeline":"machines","rate":"1000/s","budgetBytes":17}"#)
+    let requeued = try http.post(
+      "/v1/dead-letters/requeue", #"{"pipeline":"machines","rate":"1000/s","budgetBytes":17}"#)
     #expect(requeued.json["letters"] as? Int == 2 && requeued.json["overBudget"] as? Int == 1, "\(requeued.text)")
     try house.wait("they were refused again") {
       let list = try http.get("/v1/dead-letters").json["deadLetters"] as? [[String: Any]]
@@ -201,7 +202,9 @@ struct APITests {
   @Test("wider than loopback without saying who may come is refused, with the way out")
   func exposed() throws {
     let house = try House("exposed")
-    for (listen, expected) in [("0.0.0.0:0", "tokens would go over the network in the clear"), ("nonsense", "is no address")] {
+    for (listen, expected) in [
+      ("0.0.0.0:0", "tokens would go over the network in the clear"), ("nonsense", "is no address"),
+    ] {
       var options = House.Options()
       options.listen = listen
       try house.configure(options)
@@ -228,7 +231,7 @@ struct APITests {
     try house.startUpstream()
     let admin = try token(house, "admin")
     try house.startDaemon()
-    try house.publish(devices: 2, count: 50)
+    try house.publish(devices: 2, count: 100)
     try house.settle(received: 100)
     let description = try PlainHTTP(port: try port(house)).get("/openapi.json")
     try description.body.write(to: URL(fileURLWithPath: house.directory.file("openapi.json")))

@@ -159,7 +159,8 @@ extension DeadLettersCommand {
       try onState(place) { state in
         try choice.checkPipeline(in: state)
         let count = try AuditLog.recordCommand(
-          in: try place.directory(), "dead-letters.discard", choice.words, result: { (count: Int64) in "done: \(count)" },
+          in: try place.directory(), "dead-letters.discard", choice.words,
+          result: { (count: Int64) in "done: \(count)" },
           { try state.discardDeadLetters(try choice.filter) })
         print(json ? try Output.json(["discarded": count]) : "\(Output.count(count, "dead letter")) discarded")
         if count == 0 { throw ExitCode(1) }

@@ -119,7 +119,8 @@ struct TokenCommand: ParsableCommand {
       try orComplain("token") {
         let tokens = try TokenCommand.read(try place.path()).file.tokens
         if json { return print(try Output.json(tokens.map { Holder(name: $0.name, role: $0.role.rawValue) })) }
-        print(tokens.isEmpty ? "no tokens" : Output.table(["NAME", "ROLE"], tokens.map { [$0.name, $0.role.rawValue] }))
+        let rows = tokens.map { [$0.name, $0.role.rawValue] }
+        print(rows.isEmpty ? "no tokens" : Output.table(["NAME", "ROLE"], rows))
       }
     }
   }

@@ -31,7 +31,6 @@ struct Route: Sendable {
     /// The caller has it already: 304.
     case unchanged
 
-
   }
 
   /// `GET` or `POST`; a `HEAD` is answered like a `GET`.

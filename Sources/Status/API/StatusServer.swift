@@ -126,10 +126,12 @@ package final class StatusServer: Sendable {
   /// Takes no more connections, ends those that are open, and returns when all have ended.
   /// - Parameter grace: nanoseconds for answers that have begun.
   package func stop(grace: Int64) async {
-    guard let running = running.withLock({ running in
-      defer { running = nil }
-      return running
-    }) else { return }
+    guard
+      let running = running.withLock({ running in
+        defer { running = nil }
+        return running
+      })
+    else { return }
     hub.close()
     let cutting = Task {
       try await Task.sleep(nanoseconds: UInt64(max(0, grace)))
