@@ -15,7 +15,8 @@ struct Forebay: AsyncParsableCommand {
       """,
     version: Version.current,
     subcommands: [
-      RunCommand.self, CheckCommand.self, StatusCommand.self, AuditCommand.self,
+      RunCommand.self, CheckCommand.self, StatusCommand.self, AuditCommand.self, AuditLogCommand.self,
+      TokenCommand.self,
       DevicesCommand.self,
       DeadLettersCommand.self, LogCommand.self, SchemaCommand.self, LineageCommand.self, TryCommand.self,
       ReplayCommand.self, SimulateCommand.self, ReceiveCommand.self,

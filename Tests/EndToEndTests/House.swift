@@ -221,6 +221,8 @@ final class House {
       var text: String
     }
     var residentBytes: Int
+    /// Where the HTTP API listens.
+    var listen: String?
     var pipelines: [Pipeline]
     var uplinks: [Uplink]
     var sources: [Source]

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Spool
+internal import Status
 internal import Telemetry
 
 // The subcommands of `dead-letters` that change what is kept.
@@ -96,13 +97,21 @@ extension DeadLettersCommand {
       try onState(place) { state in
         try choice.checkPipeline(in: state)
         let reader = budget == nil ? nil : try place.reader()
-        let outcome = try state.requeueDeadLetters(
-          try choice.filter, interval: rate.interval, budget: budget?.bytes
-        ) { log, offset throws(SpoolError) in
-          // What the log no longer has costs nothing: it is refused.
-          guard case .message(let message) = try reader?.message(at: offset, of: log) else { return 0 }
-          return Int64(message.payload.count)
-        }
+        var words = choice.words
+        words["rate"] = rate.description
+        words["budgetBytes"] = budget.map { String($0.bytes) }
+        let outcome = try AuditLog.recordCommand(
+          in: try place.directory(), "dead-letters.requeue", words,
+          result: { (outcome: RequeueOutcome) in "done: \(outcome.letters)" },
+          {
+            try state.requeueDeadLetters(
+              try choice.filter, interval: rate.interval, budget: budget?.bytes
+            ) { log, offset throws(SpoolError) in
+              // What the log no longer has costs nothing: it is refused.
+              guard case .message(let message) = try reader?.message(at: offset, of: log) else { return 0 }
+              return Int64(message.payload.count)
+            }
+          })
         if json {
           print(try Output.json(Report(outcome, rate: rate)))
         } else {
@@ -149,7 +158,10 @@ extension DeadLettersCommand {
     func run() throws {
       try onState(place) { state in
         try choice.checkPipeline(in: state)
-        let count = try state.discardDeadLetters(try choice.filter)
+        let count = try AuditLog.recordCommand(
+          in: try place.directory(), "dead-letters.discard", choice.words,
+          result: { (count: Int64) in "done: \(count)" },
+          { try state.discardDeadLetters(try choice.filter) })
         print(json ? try Output.json(["discarded": count]) : "\(Output.count(count, "dead letter")) discarded")
         if count == 0 { throw ExitCode(1) }
       }

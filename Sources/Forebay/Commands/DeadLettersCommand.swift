@@ -97,6 +97,15 @@ struct DeadLetterChoice: ParsableArguments {
     return now - ago
   }
 
+  /// For the audit log.
+  var words: [String: String?] {
+    [
+      "ids": ids.isEmpty ? nil : ids.map(String.init).joined(separator: " "), "pipeline": pipeline, "stage": stage,
+      "rule": rule, "source": source, "topic": topic, "since": since, "until": until,
+      "all": isEmpty ? "true" : nil,
+    ]
+  }
+
   var isEmpty: Bool {
     ids.isEmpty && [pipeline, stage, rule, source, topic, since, until].allSatisfy { $0 == nil }
   }

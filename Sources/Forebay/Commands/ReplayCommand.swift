@@ -3,6 +3,7 @@ internal import Delivery
 internal import Glibc
 internal import Pipeline
 internal import Spool
+internal import Status
 internal import Telemetry
 
 struct ReplayCommand: ParsableCommand {
@@ -78,6 +79,9 @@ struct ReplayLimits: ParsableArguments {
     }
   }
 
+  /// For the audit log.
+  var words: [String: String?] { ["rate": rate.map(String.init), "budgetBytes": budgetBytes.map(String.init)] }
+
   var budgetBytes: Int64? {
     budget.flatMap { try? Quantity.bytes($0) }.flatMap { (1..<1 << 58).contains($0) ? $0 : nil }
   }
@@ -100,6 +104,12 @@ private func onReplays<R>(_ place: SpoolPlace, _ body: (StateStore) throws -> R)
 struct ReplayChoice: ParsableArguments {
   @Argument(help: "The id of a replay, as 'list' shows it.") var id: String
   @OptionGroup var place: SpoolPlace
+
+  func record(_ action: String, _ words: [String: String?] = [:], _ body: () throws -> Void) throws {
+    var words = words
+    words["replay"] = id
+    try AuditLog.recordCommand(in: try place.directory(), action, words, result: { (_: Void) in "done" }, body)
+  }
 
   func replay(in state: StateStore) throws -> Replay {
     guard let id = ReplayID(rawValue: id), let replay = try state.replay(id) else {
@@ -149,7 +159,7 @@ extension ReplayCommand {
     func run() throws {
       try onReplays(choice.place) { state in
         let id = try choice.replay(in: state).id
-        try state.pauseReplay(id).get()
+        try choice.record("replay.pause") { try state.pauseReplay(id).get() }
         print("replay \(id) is paused")
       }
     }
@@ -166,7 +176,9 @@ extension ReplayCommand {
     func run() throws {
       try onReplays(choice.place) { state in
         let id = try choice.replay(in: state).id
-        try state.resumeReplay(id, rate: limits.rate, budget: limits.budgetBytes).get()
+        try choice.record("replay.resume", limits.words) {
+          try state.resumeReplay(id, rate: limits.rate, budget: limits.budgetBytes).get()
+        }
         print("replay \(id) goes on")
       }
     }
@@ -182,7 +194,7 @@ extension ReplayCommand {
     func run() throws {
       try onReplays(choice.place) { state in
         let id = try choice.replay(in: state).id
-        try state.cancelReplay(id, wall: SystemClock.wall()).get()
+        try choice.record("replay.cancel") { try state.cancelReplay(id, wall: SystemClock.wall()).get() }
         print("replay \(id) is cancelled")
       }
     }
@@ -246,9 +258,15 @@ extension ReplayCommand {
         }
         if let estimate = plan.estimate, !json || dryRun { print(json ? try Output.json(estimate) : estimate.text) }
         if dryRun { return }
-        let replay = try state.createReplay(
-          plan.request, wall: SystemClock.wall(), random: { .random(in: 0 ... .max) }
-        ).get()
+        var words = limits.words
+        (words["pipeline"], words["from"], words["to"]) = (pipeline, from, to)
+        let replay = try AuditLog.recordCommand(
+          in: try place.directory(), "replay.create", words, result: { (replay: Replay) in "done: \(replay.id)" },
+          {
+            try state.createReplay(
+              plan.request, wall: SystemClock.wall(), random: { .random(in: 0 ... .max) }
+            ).get()
+          })
         guard wait else {
           if json { return print(try Output.json(ReplayReport(replay))) }
           print("replay \(replay.id) is made; the daemon takes it up within a second or two, or at its next start")

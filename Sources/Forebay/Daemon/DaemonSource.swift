@@ -23,6 +23,8 @@ final class DaemonSource: StatusSource {
 
   init(daemon: Daemon) { self.daemon = daemon }
 
+  var auditLog: AuditLog { AuditLog(directory: daemon.spoolDirectory) }
+
   var spool: SpoolQueries { SpoolQueries(spool: daemon.spoolDirectory) }
 
   func answer(_ question: StatusQuestion) async throws(StatusFault) -> [UInt8]? {
@@ -30,7 +32,14 @@ final class DaemonSource: StatusSource {
   }
 
   func perform(_ action: StatusAction, for caller: Caller) async throws(StatusFault) -> [UInt8] {
-    try await faulty { try await self.outcome(of: action, caller) }
+    try await faulty {
+      guard let (name, parameters) = action.audited else { return try await self.outcome(of: action, caller) }
+      return try await self.auditLog.record(
+        who: caller.name, role: caller.role.rawValue, via: "api", action: name, parameters: parameters,
+        time: { RFC3339.text(SystemClock.wall()) },
+        result: { "done: \(String(decoding: $0.prefix(300), as: UTF8.self))" }
+      ) { try await self.outcome(of: action, caller) }
+    }
   }
 
   func metrics() async -> [UInt8]? { nil }
@@ -69,6 +78,7 @@ final class DaemonSource: StatusSource {
       return try await ask { try $0.replays(note) }
     case .lineage(let batch): return try await ask { try $0.lineage(of: batch) }
     case .ledger: return try await ask { try $0.ledger() }
+    case .auditLog(let page): return try await ask { try $0.auditLog(page) }
     }
   }
 

@@ -105,7 +105,8 @@ extension StatusReport {
 
   fileprivate var worstUplinks: [GatewayStatus.Uplink] {
     uplinks.sorted { left, right in
-      (right.holds.count, right.failingSeconds ?? 0, left.name) < (left.holds.count, left.failingSeconds ?? 0, right.name)
+      (right.holds.count, right.failingSeconds ?? 0, left.name)
+        < (left.holds.count, left.failingSeconds ?? 0, right.name)
     }.map {
       GatewayStatus.Uplink(
         name: $0.name, state: $0.state, failingSeconds: $0.failingSeconds, delivered: $0.readingsDelivered)

@@ -163,6 +163,23 @@ struct SpoolQueries {
     return try SpoolQueries.json(report)
   }
 
+  private struct AuditPage: Encodable {
+    var entries: [AuditEntry]
+    /// What the next page begins behind; absent on the last.
+    var next: String?
+  }
+
+  /// The newest first.
+  func auditLog(_ page: StatusQuestion.Page) throws -> [UInt8] {
+    guard let before = page.after.map({ Int64($0) }) ?? .max, before > 0 else {
+      throw StatusFault(.invalid, "'after' is the number of an entry")
+    }
+    let entries = try AuditLog(directory: spool).entries(before: before, limit: page.limit)
+    let isLast = entries.count < page.limit || entries.last?.number == 1
+    return try SpoolQueries.json(
+      AuditPage(entries: entries, next: isLast ? nil : entries.last.map { String($0.number) }))
+  }
+
   static func json(_ value: some Encodable) throws -> [UInt8] {
     Array(try Output.json(value, pretty: false).utf8)
   }

@@ -17,6 +17,7 @@ final class StatusService: Sendable {
     var fault: String?
     var retrying: Task<Void, Never>?
     var sampling: Task<Void, Never>?
+    var telling: Task<Void, Never>?
   }
 
   private let state = Mutex(State())
@@ -63,6 +64,7 @@ final class StatusService: Sendable {
     }
     let (retrying, server) = (old.retrying, old.server)
     old.sampling?.cancel()
+    old.telling?.cancel()
     retrying?.cancel()
     await retrying?.value
     await server?.stop(grace: StatusService.grace)
@@ -78,6 +80,23 @@ final class StatusService: Sendable {
     }
   }
 
+  /// Tells those who listen to the events what has happened.
+  private func tell(_ hub: EventHub, _ source: DaemonSource) async {
+    var events = GatewayEvents()
+    while !Task.isCancelled {
+      try? await Task.sleep(nanoseconds: GatewayEvents.interval)
+      guard hub.isHeard else {
+        events.forget()
+        continue
+      }
+      guard let report = try? await source.daemon.report(), let summary = try? await source.answer(.summary) else {
+        continue
+      }
+      let entries = (try? source.auditLog.entries(limit: GatewayEvents.audited)) ?? []
+      for event in (try? events.look(report, summary: summary, entries)) ?? [] { hub.publish(event) }
+    }
+  }
+
   /// Takes over certificates that have changed.
   private func renew(_ server: StatusServer) {
     do {
@@ -89,16 +108,19 @@ final class StatusService: Sendable {
     }
   }
 
-  private func attempt(_ settings: StatusServer.Settings, _ source: any StatusSource) async -> Bool {
+  private func attempt(_ settings: StatusServer.Settings, _ source: DaemonSource) async -> Bool {
     let place = ListenAddress(host: settings.host, port: settings.port)
+    let hub = EventHub()
     do {
       let server = try StatusServer(
-        settings, source: source, assets: PageAssets.all, logger: logger, wall: SystemClock.wall,
+        settings, source: source, assets: PageAssets.all, hub: hub, logger: logger, wall: SystemClock.wall,
         monotonic: SystemClock.monotonic)
       let port = try await server.start()
       let listen = ListenAddress(host: settings.host, port: port).description
+      let telling = Task { await tell(hub, source) }
       state.withLock {
         $0.server = server
+        $0.telling = telling
         $0.listen = listen
         $0.fault = nil
       }

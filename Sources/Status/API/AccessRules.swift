@@ -41,7 +41,8 @@ struct AccessRules: Sendable, Hashable {
     guard let needed else { return Caller(name: "anonymous", role: .viewer) }
     let caller = try caller(credentials, needing: needed)
     guard caller.role >= needed else {
-      throw Problem(403, "Forbidden", "this needs the role \(needed.rawValue), and \(caller.name) is \(caller.role.rawValue)")
+      throw Problem(
+        403, "Forbidden", "this needs the role \(needed.rawValue), and \(caller.name) is \(caller.role.rawValue)")
     }
     // A browser sends the certificate along with whatever a page of another site has it ask. That page cannot set
     // this content type without asking first, and is told no; a token in a header it does not have at all.

@@ -63,7 +63,9 @@ package struct AccessTokenFile: Sendable, Hashable {
       guard let role = Role(rawValue: first) else {
         throw fail("does not begin with a role: \(Role.allCases.map(\.rawValue).joined(separator: ", "))")
       }
-      guard let digest = Digest(hex: words[2]) else { throw fail("does not end with a SHA-256 in 64 hexadecimal digits") }
+      guard let digest = Digest(hex: words[2]) else {
+        throw fail("does not end with a SHA-256 in 64 hexadecimal digits")
+      }
       guard !tokens.contains(where: { $0.name == words[1] }) else { throw fail("has a name that stands there twice") }
       tokens.append(AccessToken(name: words[1], role: role, digest: digest))
     }

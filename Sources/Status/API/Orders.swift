@@ -111,7 +111,8 @@ extension DecodingError {
     }
     switch self {
     case .keyNotFound(let key, _): return "the key \(key.stringValue) is missing"
-    case .typeMismatch(_, let context), .valueNotFound(_, let context): return "another type is expected\(path(context))"
+    case .typeMismatch(_, let context), .valueNotFound(_, let context):
+      return "another type is expected\(path(context))"
     case .dataCorrupted(let context): return "it is no JSON, or a value is out of range\(path(context))"
     @unknown default: return "it is not what is expected"
     }

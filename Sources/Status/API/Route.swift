@@ -10,6 +10,7 @@ struct Route: Sendable {
   /// What a handler has at hand.
   struct Call: Sendable {
     var source: any StatusSource
+    var hub: EventHub
     var caller: Caller
     /// Of the path, by name.
     var path: [String: String]
@@ -27,7 +28,8 @@ struct Route: Sendable {
     case state(Int, [UInt8])
     /// The caller has it already: 304.
     case unchanged
-
+    /// Events, for as long as the client stays.
+    case events(AsyncStream<EventHub.Event>)
 
   }
 

@@ -15,6 +15,7 @@ enum Routes {
       let isReady = health.isAlive && health.notReady.isEmpty
       return .state(isReady ? 200 : 503, state(health.notReady))
     },
+    Route(.get, "/openapi.json", nil) { _ async throws(Problem) in .json(PackageResources.openapi_json) },
     Route(.get, "/metrics", .viewer) { call async throws(Problem) in
       guard let page = await call.source.metrics() else { throw .notFound("this daemon has no metrics") }
       return .bytes(page, contentType: "text/plain; version=0.0.4; charset=utf-8")
@@ -46,6 +47,16 @@ enum Routes {
         throw .invalid("a dead letter has a number")
       }
       return try await call.ask(.deadLetter(id))
+    },
+    Route(.get, "/v1/audit-log", .viewer, parameters: paging) { call async throws(Problem) in
+      try await call.ask(.auditLog(try call.page(upTo: 1000)))
+    },
+    Route(.get, "/v1/events", .viewer) { call async throws(Problem) in
+      guard let events = call.hub.listen() else {
+        throw Problem(
+          503, "Unavailable", "\(EventHub.maximumListeners) listen already", headers: [.retryAfter: "60"])
+      }
+      return .events(events)
     },
     // A batch's name has slashes: it stands in the query.
     Route(.get, "/v1/lineage", .viewer, parameters: ["batch"]) { call async throws(Problem) in

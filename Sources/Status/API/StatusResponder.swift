@@ -13,6 +13,7 @@ struct StatusResponder: Sendable {
   /// By path.
   let assets: [String: PageAsset]
   let gate: RequestGate
+  let hub: EventHub
   /// Wall nanoseconds.
   let wall: @Sendable () -> Int64
 
@@ -41,6 +42,12 @@ struct StatusResponder: Sendable {
     headers[.xContentTypeOptions] = "nosniff"
     headers[StatusResponder.referrerPolicy] = "no-referrer"
     headers[StatusResponder.resourcePolicy] = "same-origin"
+    if case .events(let events) = reply {
+      headers[.contentType] = EventStream.contentType
+      let head = HTTPResponse(status: .ok, headerFields: headers)
+      guard request.method != .head else { return try await writer.writeResponse(head) }
+      return try await writer.write(response: head, body: EventStream.body(events))
+    }
     let (status, body, contentType) = parts(of: reply)
     if status != 304 {
       if headers[.contentType] == nil { headers[.contentType] = contentType }
@@ -62,6 +69,7 @@ struct StatusResponder: Sendable {
     case .bytes(let bytes, let contentType): (200, bytes, contentType)
     case .state(let status, let bytes): (status, bytes, "application/json")
     case .unchanged: (304, [], "")
+    case .events: (200, [], EventStream.contentType)
     }
   }
 
@@ -95,7 +103,7 @@ struct StatusResponder: Sendable {
     }
     let body = route.method == .post ? try await body(of: request) : []
     let call = Route.Call(
-      source: source, caller: caller, path: names, parameters: target.parameters, body: body)
+      source: source, hub: hub, caller: caller, path: names, parameters: target.parameters, body: body)
     return (try await route.handler(call), nil)
   }
 

@@ -48,6 +48,7 @@ package final class StatusServer: Sendable {
   }
 
   private let settings: Settings
+  private let hub: EventHub
   private let responder: StatusResponder
   private let guardian: ConnectionGuard
   private let gate: RequestGate
@@ -56,14 +57,17 @@ package final class StatusServer: Sendable {
 
   /// - Parameters:
   ///   - assets: by path, such as `/` and `/page.css`.
+  ///   - hub: what `/v1/events` gives; closed when the server stops.
   ///   - wall: nanoseconds since 1970.
   ///   - monotonic: nanoseconds of a clock that nobody sets.
   /// - Throws: which certificate cannot be used.
   package init(
-    _ settings: Settings, source: any StatusSource, assets: [String: PageAsset] = [:], logger: Logger,
+    _ settings: Settings, source: any StatusSource, assets: [String: PageAsset] = [:], hub: EventHub = EventHub(),
+    logger: Logger,
     wall: @escaping @Sendable () -> Int64, monotonic: @escaping @Sendable () -> Int64
   ) throws(TLSFault) {
     self.settings = settings
+    self.hub = hub
     // What Hummingbird tells of its comings and goings is for its developers.
     var logger = logger
     logger.logLevel = max(logger.logLevel, .error)
@@ -73,7 +77,7 @@ package final class StatusServer: Sendable {
       perClient: settings.isLoopback ? StatusServer.maximumConnections : StatusServer.maximumConnectionsOfClient)
     gate = RequestGate(settings, monotonic: monotonic)
     responder = StatusResponder(
-      source: source, routes: Routes.all, assets: assets, gate: gate, wall: wall)
+      source: source, routes: Routes.all, assets: assets, gate: gate, hub: hub, wall: wall)
   }
 
   /// Begins to listen. Once.
@@ -122,10 +126,13 @@ package final class StatusServer: Sendable {
   /// Takes no more connections, ends those that are open, and returns when all have ended.
   /// - Parameter grace: nanoseconds for answers that have begun.
   package func stop(grace: Int64) async {
-    guard let running = running.withLock({ running in
-      defer { running = nil }
-      return running
-    }) else { return }
+    guard
+      let running = running.withLock({ running in
+        defer { running = nil }
+        return running
+      })
+    else { return }
+    hub.close()
     let cutting = Task {
       try await Task.sleep(nanoseconds: UInt64(max(0, grace)))
       running.task.cancel()

@@ -30,6 +30,8 @@ package enum StatusQuestion: Sendable, Hashable {
   case lineage(batch: String)
   case datasets
   case ledger
+  /// What operators did, the newest first.
+  case auditLog(Page)
   case alarms
   case objectives
   case history

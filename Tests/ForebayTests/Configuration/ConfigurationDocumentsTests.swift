@@ -15,7 +15,8 @@ struct ConfigurationDocumentsTests {
         : path.hasSuffix(".csv")
           ? "device,site,floor\nt-1,North,3\n"
           : path.hasSuffix("climate@1.2.0.json")
-            ? #"{"name":"climate","version":"1.2.0","schema":{}}"# : "secret-that-is-long-enough"
+            ? #"{"name":"climate","version":"1.2.0","schema":{}}"#
+            : path.hasSuffix("/tokens") ? "# nobody yet\n" : "secret-that-is-long-enough"
       return .success(.init(bytes: Array(text.utf8), isWorldReadable: false))
     },
     names: { _ in .success(["climate@1.2.0.json"]) }, kind: { $0.hasSuffix(".sock") ? .socket : .directory },
@@ -159,7 +160,7 @@ struct ConfigurationDocumentsTests {
           drift: { "?": 1 }
       uplinks: { a: { "?": 1, http: { "?": 1 }, file: { "?": 1 }, retry: { "?": 1 }, breaker: { "?": 1 } } }
       dead_letters: { "?": 1 }
-      status: { "?": 1 }
+      status: { "?": 1, tls: { "?": 1 }, clients: [ { "?": 1 } ] }
       log: { "?": 1 }
       shutdown: { "?": 1 }
       """
@@ -171,7 +172,7 @@ struct ConfigurationDocumentsTests {
         guard let hint = diagnostic.hint, hint.hasPrefix("there are: ") else { return nil }
         return String(hint.dropFirst("there are: ".count))
       }
-      #expect(lists.count == 29)
+      #expect(lists.count == 31)
       for key in lists.flatMap({ $0.split(separator: ", ") }) {
         let isDocumented =
           page.contains("`\(key)`") || page.contains(".\(key)`") || page.contains("## \(key)")

@@ -25,7 +25,8 @@ struct GatewayStatusTests {
       },
       freshnessSeconds: 1.5, messages: .init(received: .max, perSecond: 12_345.678),
       readings: .init(delivered: .max, duplicate: .max, refused: .max, late: .max),
-      backlog: .init(messages: .max, seconds: nil), outbox: .init(batches: 1, readings: 2, bytes: nil, oldestSeconds: 3),
+      backlog: .init(messages: .max, seconds: nil),
+      outbox: .init(batches: 1, readings: 2, bytes: nil, oldestSeconds: 3),
       deadLetters: .init(count: .max, bytes: .max, expired: .max),
       disk: .init(
         usedBytes: .max, maximumBytes: .max, freeBytes: .max, minimumFreeBytes: .max, parked: false,
@@ -39,7 +40,8 @@ struct GatewayStatusTests {
             name: name, backlog: .max, outboxReadings: .max, oldestSeconds: 123_456.789, delivered: .max,
             deadLetters: .max, freshnessSeconds: 123_456.789)
         }),
-      uplinks: .init((0..<32).map { _ in .init(name: name, state: "delivering", failingSeconds: nil, delivered: .max) }))
+      uplinks: .init((0..<32).map { _ in .init(name: name, state: "delivering", failingSeconds: nil, delivered: .max) })
+    )
   }
 
   @Test("what is written is what a puller reads")
