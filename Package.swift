@@ -101,7 +101,7 @@ let package = Package(
         product("NIOPosix", "swift-nio"), product("HTTPTypes", "swift-http-types"),
         product("NIOHTTPTypes", "swift-nio-extras"),
       ],
-      resources: [.embedInCode("API/openapi.json")] + statusPage,
+      resources: statusPage + [.embedInCode("API/openapi.json")],
       swiftSettings: settings),
     .executableTarget(
       name: "forebay",

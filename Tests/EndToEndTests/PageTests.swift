@@ -46,9 +46,15 @@ struct PageTests {
     let looked = try ChildProcess.run(
       python + "/bin/python",
       [
-        House.root + "/Tests/EndToEndTests/page.py", "--url", "http://\(listen)",
-        "--folder", House.root + "/.build/page", "--axe", python + "/lib/" + axe,
-        "--profile", house.directory.file("browser"), "--rule", "json.syntax", "--pipeline", "machines", "--payload", "<img src=x onerror=alert(1)>", "--token", PageTests.token.text,
+        House.root + "/Tests/EndToEndTests/page.py",
+        "--url", "http://\(listen)",
+        "--folder", House.root + "/.build/page",
+        "--axe", python + "/lib/" + axe,
+        "--profile", house.directory.file("browser"),
+        "--rule", "json.syntax",
+        "--pipeline", "machines",
+        "--payload", "<img src=x onerror=alert(1)>",
+        "--token", PageTests.token.text,
       ])
     #expect(looked.status == 0, "\(looked.output)")
     // It is still no JSON: each was run again, once, and set aside again.

@@ -26,10 +26,10 @@ struct Route: Sendable {
     case bytes([UInt8], contentType: String)
     /// An answer that says in its status how things are.
     case state(Int, [UInt8])
-    /// Events, for as long as the client stays.
-    case events(AsyncStream<EventHub.Event>)
     /// The caller has it already: 304.
     case unchanged
+    /// Events, for as long as the client stays.
+    case events(AsyncStream<EventHub.Event>)
 
   }
 

@@ -68,8 +68,8 @@ struct StatusResponder: Sendable {
     case .created(let bytes): (201, bytes, "application/json")
     case .bytes(let bytes, let contentType): (200, bytes, contentType)
     case .state(let status, let bytes): (status, bytes, "application/json")
-    case .events: (200, [], EventStream.contentType)
     case .unchanged: (304, [], "")
+    case .events: (200, [], EventStream.contentType)
     }
   }
 
