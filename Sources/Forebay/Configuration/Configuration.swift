@@ -69,6 +69,7 @@ struct Configuration: Sendable {
   var status: Status
   var minimumLogLevel: LogLevel
   var shutdown: Shutdown
+  var telemetry = TelemetryExport()
   /// What is doubtful about the file; never an error.
   var warnings: [ConfigurationDiagnostic]
 

@@ -2,7 +2,9 @@ internal import Delivery
 internal import Glibc
 internal import Ingest
 internal import Logging
+internal import Pipeline
 internal import Spool
+internal import Status
 internal import Synchronization
 internal import Telemetry
 
@@ -15,6 +17,12 @@ final class Daemon: Sendable {
   let intake: Intake
   let pipelines: PipelineWorker
   let uplinks: Uplinks
+  let meters: StageMeters
+  let exporter: TelemetryExporter
+  /// Of the log, for figures.
+  let logGauge: LogGauge
+  /// What was gathered last, for figures that cost much when much waits.
+  let totals = Mutex(TotalsCache())
   let configuration: Mutex<Configuration>
   let started = SystemClock.monotonic()
   /// A restart in place goes on with the counters of the process.
@@ -26,21 +34,29 @@ final class Daemon: Sendable {
   private let logger: Logger
 
   /// Opens the spool and builds every stage; nothing runs yet.
-  /// - Parameter alarm: what is wrong with the configuration already, for the status.
-  init(_ configuration: Configuration, alarm: String?, logger: Logger) throws {
+  /// - Parameters:
+  ///   - alarm: what is wrong with the configuration already, for the status.
+  ///   - registry: of the process, where libraries leave what they count.
+  init(
+    _ configuration: Configuration, alarm: String?, logger: Logger, registry: MetricRegistry = MetricRegistry()
+  ) throws {
+    let meters = StageMeters(registry: registry)
+    self.meters = meters
+    exporter = TelemetryExporter(meters: meters, logger: logger)
     let now = SystemClock.source()
     spool = try Spool.open(
       configuration.spool, machine: .current(), now: now, random: { .random(in: 0 ... .max) })
     for finding in spool.findings {
       logger.warning("the spool needed attention", metadata: ["finding": "\(finding)"])
     }
-    let uplinks = Uplinks(outbox: SpooledOutbox(spool: spool), logger: logger)
+    let uplinks = Uplinks(outbox: SpooledOutbox(spool: spool), logger: logger, meters: meters)
     let pipelines = PipelineWorker(
-      spool: spool, moment: SystemClock.source, logger: logger, onSealed: { uplinks.wake() })
+      spool: spool, moment: SystemClock.source, logger: logger, meters: meters, onSealed: { uplinks.wake() })
     intake = Intake(
       group: configuration.group, sources: configuration.sources,
-      log: SpooledLog(spool: spool, onCommit: { pipelines.wake() }),
+      log: SpooledLog(spool: spool, meters: meters, onCommit: { pipelines.wake() }),
       sessions: SpooledSessions(spool: spool), moment: SystemClock.source, logger: logger)
+    logGauge = LogGauge(directory: configuration.spool.directory)
     self.pipelines = pipelines
     self.uplinks = uplinks
     self.configuration = Mutex(configuration)
@@ -65,7 +81,8 @@ final class Daemon: Sendable {
     await uplinks.apply(configuration.uplinks)
     try pipelines.start(PipelineWorker.Plan(configuration))
     try intake.start()
-    try LocalSocket.serve(configuration.status.socket) { [self] in await statusDocument() }
+    exporter.apply(configuration.telemetry.otlp, exportedDocuments)
+    try LocalSocket.serve(configuration.status.socket) { [self] in await document($0) }
   }
 
   /// Takes over another configuration without losing or repeating a message: what was read under the
@@ -76,7 +93,10 @@ final class Daemon: Sendable {
     try await pipelines.reload(PipelineWorker.Plan(next))
     await uplinks.apply(next.uplinks)
     intake.reload(sources: next.sources)
+    meters.prune(
+      pipelines: Set(next.pipelines.map(\.name) + pipelines.figures.keys), uplinks: Set(next.uplinks.map(\.name)))
     configuration.withLock { $0 = next.withoutAttached }
+    exporter.apply(next.telemetry.otlp, exportedDocuments)
     refused.withLock { $0 = nil }
     brokenTables.withLock { $0 = [] }
     for key in next.keysThatNeedARestart(since: booted) {
@@ -125,6 +145,8 @@ final class Daemon: Sendable {
     }
     await pipelines.finish(deadline: SystemClock.monotonic() + share(2))
     await uplinks.stop(deadline: end)
+    exporter.stop()
+    logGauge.close()
     spool.close()
     unlink(booted.status.socket)
   }

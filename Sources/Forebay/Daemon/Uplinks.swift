@@ -7,11 +7,13 @@ internal import Telemetry
 final class Uplinks: Sendable {
   private let outbox: any Outbox
   private let logger: Logger
+  private let meters: StageMeters
   private let drivers = Mutex<[String: UplinkDriver]>([:])
 
-  init(outbox: any Outbox, logger: Logger) {
+  init(outbox: any Outbox, logger: Logger, meters: StageMeters) {
     self.outbox = outbox
     self.logger = logger
+    self.meters = meters
   }
 
   /// Starts, changes and stops drivers until they are what the configuration says.
@@ -27,8 +29,9 @@ final class Uplinks: Sendable {
         await driver.reload(setting)
       } else {
         let driver = UplinkDriver(
-          settings: setting, outbox: outbox, logger: logger, seed: .random(in: 0 ... .max),
-          now: SystemClock.monotonic, make: { [logger] in Uplinks.make($0, logger: logger) })
+          settings: setting, outbox: outbox, logger: logger, observer: meters, seed: .random(in: 0 ... .max),
+          now: SystemClock.monotonic,
+          make: { [logger, life = meters.life] in Uplinks.make($0, logger: logger, life: life) })
         await driver.start()
         drivers.withLock { $0[setting.name] = driver }
       }
@@ -65,11 +68,11 @@ final class Uplinks: Sendable {
     return all
   }
 
-  private static func make(_ settings: UplinkSettings, logger: Logger) -> any Uplink {
+  private static func make(_ settings: UplinkSettings, logger: Logger, life: UInt64) -> any Uplink {
     switch settings.kind {
     case .http(let http):
       HTTPUplink(
-        settings: http, concurrency: settings.concurrency, version: Version.current,
+        settings: http, concurrency: settings.concurrency, version: Version.current, life: life,
         wall: SystemClock.wall)
     case .file(let file): FileUplink(settings: file, logger: logger, wall: SystemClock.wall)
     }
