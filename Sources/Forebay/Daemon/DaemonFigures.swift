@@ -45,7 +45,8 @@ struct DaemonFigures: Sendable {
     var name: String
     var target: Double
     var budgetRemaining: Double?
-    var burnRates: [(window: String, rate: Double)]
+    /// By the label `window`, made once: `MetricLabels("window", "1h")`.
+    var burnRates: [(window: MetricLabels, rate: Double)]
   }
 
   var now: Moment

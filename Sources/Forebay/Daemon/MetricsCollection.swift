@@ -31,9 +31,6 @@ extension Daemon {
   }
 }
 
-/// Nanoseconds as the seconds of a metric.
-private func seconds(_ nanoseconds: Int64) -> Double { Double(nanoseconds) / 1e9 }
-
 extension DaemonFigures {
   func gather(into sink: inout some MetricsSink) {
     gatherGateway(into: &sink)
@@ -49,7 +46,8 @@ extension DaemonFigures {
     sink.family("forebay_build_info", .gauge, help: "Always 1; the labels say what runs where.")
     sink.sample(
       MetricLabels([("version", Version.current), ("gateway", gateway), ("site", site ?? "")]), 1 as Int64)
-    sink.single("forebay_uptime_seconds", .gauge, seconds(uptime), help: "Seconds since the daemon started.")
+    sink.family("forebay_uptime_seconds", .gauge, help: "Seconds since the daemon started.")
+    sink.sample(.none, nanoseconds: uptime)
     sink.single(
       "forebay_clock_synchronised", .gauge, Int64(now.quality == .synchronised ? 1 : 0),
       help: "1: the kernel says that the wall clock is synchronised.")
@@ -78,26 +76,26 @@ extension DaemonFigures {
   }
 
   private func gatherSources(into sink: inout some MetricsSink) {
-    let sources = sources.map { (labels: MetricLabels("source", $0.name), status: $0) }
+    let labels = sources.map { MetricLabels("source", $0.name) }
     sink.family("forebay_source_connected", .gauge, help: "1: the broker has accepted us.")
-    for source in sources { sink.sample(source.labels, Int64(source.status.state == .connected ? 1 : 0)) }
+    for index in sources.indices { sink.sample(labels[index], Int64(sources[index].state == .connected ? 1 : 0)) }
     sink.family("forebay_source_messages_total", .counter, help: "Messages of the source that were committed.")
-    for source in sources { sink.sample(source.labels, source.status.messages) }
+    for index in sources.indices { sink.sample(labels[index], sources[index].messages) }
     sink.family("forebay_source_bytes_total", .counter, help: "Payload bytes of those messages.")
-    for source in sources { sink.sample(source.labels, source.status.bytes) }
+    for index in sources.indices { sink.sample(labels[index], sources[index].bytes) }
     sink.family("forebay_source_groups_total", .counter, help: "Commits with at least one message of the source.")
-    for source in sources { sink.sample(source.labels, source.status.groups) }
+    for index in sources.indices { sink.sample(labels[index], sources[index].groups) }
     sink.family("forebay_source_reconnects_total", .counter, help: "Accepted connections after the first.")
-    for source in sources { sink.sample(source.labels, source.status.reconnects) }
+    for index in sources.indices { sink.sample(labels[index], sources[index].reconnects) }
     sink.family(
       "forebay_source_redelivered_messages_total", .counter,
       help: "Messages that the broker sent again and that were recognised: not taken twice.")
-    for source in sources { sink.sample(source.labels, source.status.redelivered) }
+    for index in sources.indices { sink.sample(labels[index], sources[index].redelivered) }
     sink.family(
       "forebay_source_broker_dropped_messages_total", .counter,
       help: "Messages that the broker says it has dropped since it started, for whomever; absent when it does not say.")
-    for source in sources {
-      if let dropped = source.status.droppedByBroker { sink.sample(source.labels, dropped.total) }
+    for index in sources.indices {
+      if let dropped = sources[index].droppedByBroker { sink.sample(labels[index], dropped.total) }
     }
   }
 
@@ -115,135 +113,140 @@ extension DaemonFigures {
   }
 
   private func gatherPipelines(into sink: inout some MetricsSink) {
-    let books = pipelines.map { (labels: MetricLabels("pipeline", $0.name), figures: $0) }
-    gatherBooks(books, into: &sink)
-    gatherRunning(books, into: &sink)
-    gatherOutbox(books, into: &sink)
+    let labels = pipelines.map { MetricLabels("pipeline", $0.name) }
+    gatherBooks(labels, into: &sink)
+    gatherRunning(labels, into: &sink)
+    gatherOutbox(labels, into: &sink)
   }
 
-  private func gatherBooks(_ books: [(labels: MetricLabels, figures: Pipeline)], into sink: inout some MetricsSink) {
+  private func gatherBooks(_ labels: [MetricLabels], into sink: inout some MetricsSink) {
     sink.family(
       "forebay_pipeline_messages_total", .counter, help: "Messages by what became of them (docs/guarantees.md).")
-    for book in books {
+    for index in pipelines.indices {
       for column in LedgerLabels.messages {
-        sink.sample(book.labels.followed(by: column.labels), column.count(book.figures.counters))
+        sink.sample(labels[index], column.labels, column.count(pipelines[index].counters))
       }
     }
     sink.family(
       "forebay_pipeline_readings_total", .counter,
       help: "Readings by where they came from and what became of them (docs/guarantees.md).")
-    for book in books {
+    for index in pipelines.indices {
       for column in LedgerLabels.readings {
-        sink.sample(book.labels.followed(by: column.labels), column.count(book.figures.counters))
+        sink.sample(labels[index], column.labels, column.count(pipelines[index].counters))
       }
     }
     sink.family("forebay_dead_letters", .gauge, help: "Dead letters that are kept.")
-    for book in books { sink.sample(book.labels, book.figures.deadLetters) }
+    for index in pipelines.indices { sink.sample(labels[index], pipelines[index].deadLetters) }
     sink.family(
       "forebay_dead_letter_bytes", .gauge, help: "Bytes of them as they count against dead_letters.max.")
-    for book in books { sink.sample(book.labels, book.figures.deadLetterBytes) }
+    for index in pipelines.indices { sink.sample(labels[index], pipelines[index].deadLetterBytes) }
     sink.family(
       "forebay_dead_letters_expired_total", .counter,
       help: "Dead letters that went because of dead_letters.keep or dead_letters.max.")
-    for book in books { sink.sample(book.labels, book.figures.counters.expired) }
+    for index in pipelines.indices { sink.sample(labels[index], pipelines[index].counters.expired) }
   }
 
-  private func gatherRunning(_ books: [(labels: MetricLabels, figures: Pipeline)], into sink: inout some MetricsSink) {
+  private func gatherRunning(_ labels: [MetricLabels], into sink: inout some MetricsSink) {
     sink.family(
       "forebay_pipeline_backlog_messages", .gauge, help: "Messages in the log that the pipeline has not read.")
-    for book in books { sink.sample(book.labels, book.figures.backlog) }
+    for index in pipelines.indices { sink.sample(labels[index], pipelines[index].backlog) }
     sink.family("forebay_pipeline_backlog_bytes", .gauge, help: "Payload bytes of those messages.")
-    for book in books { sink.sample(book.labels, book.figures.backlogBytes) }
+    for index in pipelines.indices { sink.sample(labels[index], pipelines[index].backlogBytes) }
     sink.family(
       "forebay_pipeline_backlog_seconds", .gauge, help: "Seconds since the first of them was received; 0 without any.")
-    for book in books { sink.sample(book.labels, seconds(book.figures.backlogAge)) }
+    for index in pipelines.indices { sink.sample(labels[index], nanoseconds: pipelines[index].backlogAge) }
     sink.family(
       "forebay_pipeline_freshness_seconds", .gauge,
       help: "Seconds since the oldest message was received of which readings wait, anywhere between the log and the "
         + "upstream; 0 when nothing waits.")
-    for book in books { sink.sample(book.labels, seconds(book.figures.freshness)) }
-    let running = books.compactMap { book in book.figures.running.map { (book.labels, $0) } }
+    for index in pipelines.indices { sink.sample(labels[index], nanoseconds: pipelines[index].freshness) }
     sink.family("forebay_pipeline_open_readings", .gauge, help: "Readings in the open batch.")
-    for (labels, figures) in running { sink.sample(labels, Int64(figures.openReadings)) }
-    let windows = running.compactMap { book in book.1.observations.windows.map { (book.0, $0) } }
+    for index in pipelines.indices {
+      if let running = pipelines[index].running { sink.sample(labels[index], Int64(running.openReadings)) }
+    }
+    let windows = pipelines.indices.compactMap { index in
+      pipelines[index].running?.observations.windows.map { (labels: labels[index], figures: $0) }
+    }
     sink.family("forebay_pipeline_open_windows", .gauge, help: "Windows in memory, of pipelines that have them.")
-    for (labels, figures) in windows { sink.sample(labels, Int64(figures.open)) }
+    for window in windows { sink.sample(window.labels, Int64(window.figures.open)) }
     sink.family(
       "forebay_pipeline_watermark_timestamp_seconds", .gauge,
       help: "Event time up to which windows are closed, in seconds since 1970; absent before the first reading.")
-    for (labels, figures) in windows {
-      if let watermark = figures.watermark { sink.sample(labels, seconds(watermark)) }
+    for window in windows {
+      if let watermark = window.figures.watermark { sink.sample(window.labels, nanoseconds: watermark) }
     }
     sink.family(
       "forebay_pipeline_watermark_lag_seconds", .gauge,
       help: "How far that lies behind the wall clock; below zero where it lies ahead.")
-    for (labels, figures) in windows {
-      if let watermark = figures.watermark { sink.sample(labels, (Double(now.wall) - Double(watermark)) / 1e9) }
+    for window in windows {
+      guard let watermark = window.figures.watermark else { continue }
+      // Event times are what devices say: the difference may lie beyond 64 bits.
+      let (lag, overflow) = now.wall.subtractingReportingOverflow(watermark)
+      if !overflow { sink.sample(window.labels, nanoseconds: lag) }
     }
   }
 
-  private func gatherOutbox(_ books: [(labels: MetricLabels, figures: Pipeline)], into sink: inout some MetricsSink) {
+  private func gatherOutbox(_ labels: [MetricLabels], into sink: inout some MetricsSink) {
     sink.family("forebay_outbox_batches", .gauge, help: "Batches that wait for their delivery.")
-    for book in books { sink.sample(book.labels, book.figures.waiting?.batches ?? 0) }
+    for index in pipelines.indices { sink.sample(labels[index], pipelines[index].waiting?.batches ?? 0) }
     sink.family("forebay_outbox_readings", .gauge, help: "Readings in them.")
-    for book in books { sink.sample(book.labels, book.figures.waiting?.readings ?? 0) }
+    for index in pipelines.indices { sink.sample(labels[index], pipelines[index].waiting?.readings ?? 0) }
     sink.family("forebay_outbox_bytes", .gauge, help: "Bytes of them, as compressed.")
-    for book in books { sink.sample(book.labels, book.figures.waiting?.bytes ?? 0) }
+    for index in pipelines.indices { sink.sample(labels[index], pipelines[index].waiting?.bytes ?? 0) }
     sink.family(
       "forebay_outbox_oldest_seconds", .gauge, help: "Seconds since the oldest of them was sealed; 0 without any.")
-    for book in books { sink.sample(book.labels, seconds(book.figures.oldestOutbox ?? 0)) }
+    for index in pipelines.indices { sink.sample(labels[index], nanoseconds: pipelines[index].oldestOutbox ?? 0) }
   }
 
   private func gatherUplinks(into sink: inout some MetricsSink) {
-    let uplinks = uplinks.map { (labels: MetricLabels("uplink", $0.name), status: $0) }
+    let labels = uplinks.map { MetricLabels("uplink", $0.name) }
     sink.family("forebay_uplink_attempts_total", .counter, help: "Attempts to deliver a batch that have ended.")
-    for uplink in uplinks { sink.sample(uplink.labels, uplink.status.attempts) }
+    for index in uplinks.indices { sink.sample(labels[index], uplinks[index].attempts) }
     sink.family(
       "forebay_uplink_answers_total", .counter,
       help: "How those attempts ended (docs/delivery-protocol.md, section 5); kinds that have not come are absent.")
-    for uplink in uplinks {
+    for index in uplinks.indices {
       for answer in AnswerLabels.all {
-        guard let count = uplink.status.answers[answer.kind] else { continue }
-        sink.sample(uplink.labels.followed(by: answer.labels), count)
+        guard let count = uplinks[index].answers[answer.kind] else { continue }
+        sink.sample(labels[index], answer.labels, count)
       }
     }
     sink.family("forebay_uplink_batches_delivered_total", .counter, help: "Batches that the upstream has.")
-    for uplink in uplinks { sink.sample(uplink.labels, uplink.status.batchesDelivered) }
+    for index in uplinks.indices { sink.sample(labels[index], uplinks[index].batchesDelivered) }
     sink.family("forebay_uplink_readings_delivered_total", .counter, help: "Readings in them.")
-    for uplink in uplinks { sink.sample(uplink.labels, uplink.status.readingsDelivered) }
+    for index in uplinks.indices { sink.sample(labels[index], uplinks[index].readingsDelivered) }
     sink.family(
       "forebay_uplink_sent_bytes_total", .counter,
       help: "Bytes of bodies, as compressed, that went out, those of attempts that failed included.")
-    for uplink in uplinks { sink.sample(uplink.labels, uplink.status.bytesSent) }
+    for index in uplinks.indices { sink.sample(labels[index], uplinks[index].bytesSent) }
     sink.family("forebay_uplink_in_flight_batches", .gauge, help: "Batches that are on the way now.")
-    for uplink in uplinks { sink.sample(uplink.labels, Int64(uplink.status.inFlight)) }
+    for index in uplinks.indices { sink.sample(labels[index], Int64(uplinks[index].inFlight)) }
     sink.family("forebay_uplink_held", .gauge, help: "1: it, one of its pipelines or a batch waits for a person.")
-    for uplink in uplinks { sink.sample(uplink.labels, Int64(uplink.status.holds.isEmpty ? 0 : 1)) }
+    for index in uplinks.indices { sink.sample(labels[index], Int64(uplinks[index].holds.isEmpty ? 0 : 1)) }
     sink.family(
       "forebay_uplink_failing_seconds", .gauge,
       help: "Seconds since the first of the failures that no success has ended; 0 when there are none.")
-    for uplink in uplinks {
-      sink.sample(uplink.labels, uplink.status.outage.map { seconds(max(0, now.monotonic - $0.since)) } ?? 0)
+    for index in uplinks.indices {
+      let failing = uplinks[index].outage.map { max(0, now.monotonic - $0.since) }
+      sink.sample(labels[index], nanoseconds: failing ?? 0)
     }
   }
 
   private func gatherObjectives(into sink: inout some MetricsSink) {
-    let objectives = objectives.map { (labels: MetricLabels("objective", $0.name), figures: $0) }
+    let labels = objectives.map { MetricLabels("objective", $0.name) }
     sink.family("forebay_objective_target_ratio", .gauge, help: "The share of events that is to be good.")
-    for objective in objectives { sink.sample(objective.labels, objective.figures.target) }
+    for index in objectives.indices { sink.sample(labels[index], objectives[index].target) }
     sink.family(
       "forebay_objective_error_budget_remaining_ratio", .gauge,
       help: "What is left of the bad events that the objective allows; below zero when more came.")
-    for objective in objectives {
-      if let left = objective.figures.budgetRemaining { sink.sample(objective.labels, left) }
+    for index in objectives.indices {
+      if let left = objectives[index].budgetRemaining { sink.sample(labels[index], left) }
     }
     sink.family(
       "forebay_objective_burn_rate", .gauge,
       help: "How many times faster than allowed the error budget was used within the window.")
-    for objective in objectives {
-      for burn in objective.figures.burnRates {
-        sink.sample(objective.labels.adding("window", burn.window), burn.rate)
-      }
+    for index in objectives.indices {
+      for burn in objectives[index].burnRates { sink.sample(labels[index], burn.window, burn.rate) }
     }
     sink.family("forebay_alarm", .gauge, help: "Alarms of a kind that last now.")
     for alarm in alarms {

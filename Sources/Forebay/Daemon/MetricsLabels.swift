@@ -8,9 +8,9 @@ internal import Telemetry
 /// The columns of a book as the label `outcome`.
 struct LedgerLabels: Sendable {
   let labels: MetricLabels
-  let count: @Sendable (LedgerCounters) -> Int64
+  let count: @Sendable (borrowing LedgerCounters) -> Int64
 
-  private init(_ outcome: String, _ count: @escaping @Sendable (LedgerCounters) -> Int64) {
+  private init(_ outcome: String, _ count: @escaping @Sendable (borrowing LedgerCounters) -> Int64) {
     labels = MetricLabels("outcome", outcome)
     self.count = count
   }

@@ -4,16 +4,14 @@ internal import Synchronization
 package struct HistogramBounds: Sendable, Hashable {
   /// Ascending; what is above the last one falls into a bucket of its own.
   package let upper: [Double]
-  /// For the label `le`.
-  let texts: [[UInt8]]
+  /// The label `le` of each.
+  let labels: [MetricLabels]
+  /// The label of the bucket above the last bound.
+  static let last = MetricLabels("le", "+Inf")
 
   package init(_ upper: [Double]) {
     self.upper = upper.filter(\.isFinite).sorted()
-    texts = self.upper.map { bound in
-      var text: [UInt8] = []
-      PrometheusPage.append(bound, to: &text)
-      return text
-    }
+    labels = self.upper.map { MetricLabels("le", DecimalText.text($0)) }
   }
 
   /// Of something that is over in milliseconds when all is well, in seconds: a commit, a request.

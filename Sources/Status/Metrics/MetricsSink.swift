@@ -15,12 +15,18 @@ package protocol MetricsSink {
   ///   - name: `[a-zA-Z_:][a-zA-Z0-9_:]*`, with its unit.
   ///   - help: one sentence for people.
   mutating func family(_ name: String, _ kind: MetricKind, help: String)
-  mutating func sample(_ labels: MetricLabels, _ value: Int64)
-  mutating func sample(_ labels: MetricLabels, _ value: Double)
+  /// - Parameter more: further labels, whose names are not among the first.
+  mutating func sample(_ labels: MetricLabels, _ more: MetricLabels, _ value: Int64)
+  mutating func sample(_ labels: MetricLabels, _ more: MetricLabels, _ value: Double)
+  /// - Parameter value: shown in seconds.
+  mutating func sample(_ labels: MetricLabels, nanoseconds value: Int64)
   mutating func sample(_ labels: MetricLabels, _ value: HistogramFigures)
 }
 
 extension MetricsSink {
+  package mutating func sample(_ labels: MetricLabels, _ value: Int64) { sample(labels, .none, value) }
+  package mutating func sample(_ labels: MetricLabels, _ value: Double) { sample(labels, .none, value) }
+
   /// A family of one series without labels.
   package mutating func single(_ name: String, _ kind: MetricKind, _ value: Int64, help: String) {
     family(name, kind, help: help)
@@ -49,9 +55,25 @@ package struct MetricLabels: Sendable, Hashable {
 
   package static let none = MetricLabels(rendering: [])
 
-  package let pairs: [Pair]
+  /// One object, so that handing labels on costs one count.
+  private final class Storage: Sendable {
+    let pairs: [Pair]
+    let text: [UInt8]
+
+    init(_ pairs: [Pair], _ text: [UInt8]) {
+      self.pairs = pairs
+      self.text = text
+    }
+  }
+
+  private let storage: Storage
+
+  package var pairs: [Pair] { storage.pairs }
   /// As the text format writes them, without the braces.
-  let text: [UInt8]
+  var text: [UInt8] { storage.text }
+
+  package static func == (a: MetricLabels, b: MetricLabels) -> Bool { a.text == b.text }
+  package func hash(into hasher: inout Hasher) { hasher.combine(text) }
 
   /// Names are made valid and values cut to ``maximumValue`` bytes; of a name that comes twice the first counts.
   package init(_ pairs: [(String, String)]) {
@@ -70,7 +92,6 @@ package struct MetricLabels: Sendable, Hashable {
   }
 
   private init(rendering pairs: [Pair]) {
-    self.pairs = pairs
     var text: [UInt8] = []
     for pair in pairs {
       if !text.isEmpty { text.append(UInt8(ascii: ",")) }
@@ -80,22 +101,12 @@ package struct MetricLabels: Sendable, Hashable {
       for byte in pair.value.utf8 { MetricLabels.escape(byte, into: &text) }
       text.append(UInt8(ascii: "\""))
     }
-    self.text = text
+    storage = Storage(pairs, text)
   }
 
   /// These and one more, whose name is a valid one.
   package func adding(_ name: StaticString, _ value: String) -> MetricLabels {
     MetricLabels(rendering: pairs + [Pair(name: name.description, value: MetricLabels.bounded(value))])
-  }
-
-  /// These and others, whose names are not among these; the texts are put together as they are.
-  package func followed(by others: MetricLabels) -> MetricLabels {
-    MetricLabels(pairs: pairs + others.pairs, text: text + [UInt8(ascii: ",")] + others.text)
-  }
-
-  private init(pairs: [Pair], text: [UInt8]) {
-    self.pairs = pairs
-    self.text = text
   }
 
   private static func bounded(_ value: String) -> String {

@@ -25,22 +25,26 @@ package struct OTLPMetrics: MetricsSink {
 
   package mutating func family(_ name: String, _ kind: MetricKind, help: String) { pending = (name, kind, help) }
 
-  package mutating func sample(_ labels: MetricLabels, _ value: Int64) {
-    begin(labels)
+  package mutating func sample(_ labels: MetricLabels, _ more: MetricLabels, _ value: Int64) {
+    begin(labels, more)
     text.raw(",\"asInt\":")
     text.wide(value)
     text.raw("}")
   }
 
-  package mutating func sample(_ labels: MetricLabels, _ value: Double) {
-    begin(labels)
+  package mutating func sample(_ labels: MetricLabels, _ more: MetricLabels, _ value: Double) {
+    begin(labels, more)
     text.raw(",\"asDouble\":")
     text.number(value)
     text.raw("}")
   }
 
+  package mutating func sample(_ labels: MetricLabels, nanoseconds value: Int64) {
+    sample(labels, .none, Double(value) / 1e9)
+  }
+
   package mutating func sample(_ labels: MetricLabels, _ value: HistogramFigures) {
-    begin(labels)
+    begin(labels, .none)
     text.raw(",\"count\":")
     text.wide(value.count)
     text.raw(",\"sum\":")
@@ -65,12 +69,12 @@ package struct OTLPMetrics: MetricsSink {
     return text.bytes
   }
 
-  private mutating func begin(_ labels: MetricLabels) {
+  private mutating func begin(_ labels: MetricLabels, _ more: MetricLabels) {
     if let family = pending { open(family) }
     if points > 0 { text.raw(",") }
     points += 1
     text.raw("{")
-    text.attributes(labels.pairs.lazy.map { (name: $0.name, value: $0.value) })
+    text.attributes((labels.pairs + more.pairs).lazy.map { (name: $0.name, value: $0.value) })
     text.raw(",")
     text.bytes.append(contentsOf: times.bytes)
   }

@@ -61,17 +61,17 @@ struct OTLPText {
   /// A 64-bit integer, which is a string.
   mutating func wide(_ value: Int64) {
     bytes.append(UInt8(ascii: "\""))
-    PrometheusPage.append(value, to: &bytes)
+    DecimalText.append(value, to: &bytes)
     bytes.append(UInt8(ascii: "\""))
   }
 
-  mutating func number(_ value: Int64) { PrometheusPage.append(value, to: &bytes) }
+  mutating func number(_ value: Int64) { DecimalText.append(value, to: &bytes) }
 
   /// What JSON has no number for is a string (Protocol Buffers, "ProtoJSON Format").
   mutating func number(_ value: Double) {
     if value.isNaN { return raw("\"NaN\"") }
     if value.isInfinite { return value < 0 ? raw("\"-Infinity\"") : raw("\"Infinity\"") }
-    PrometheusPage.append(value, to: &bytes)
+    DecimalText.append(value, to: &bytes)
   }
 
   /// Attributes with texts.

@@ -53,7 +53,8 @@ struct MetricsPageTests {
       process: DaemonFigures.Process(
         residentBytes: 5, cpuSeconds: 1.5, openFiles: 6, maximumFiles: 7, writtenBytes: 8))
     figures.objectives = [
-      DaemonFigures.Objective(name: "freshness", target: 0.99, budgetRemaining: 0.5, burnRates: [("1h", 0.25)])
+      DaemonFigures.Objective(
+        name: "freshness", target: 0.99, budgetRemaining: 0.5, burnRates: [(MetricLabels("window", "1h"), 0.25)])
     ]
     figures.alarms = [(kind: "parked", severity: .page, count: 1)]
     return figures
