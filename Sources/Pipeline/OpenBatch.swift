@@ -36,6 +36,7 @@ struct OpenBatch: Sendable {
   var first: Offset?
   var last: Offset?
   var count = 0
+  var receipts = BatchReceipts()
 }
 
 /// A batch that is full, with its body as it was encoded.
@@ -47,4 +48,6 @@ struct ClosedBatch: Sendable {
   var body: [UInt8]
   var windows: WindowMark?
   var sealed: Moment
+  /// Nil where none of its readings is from the log.
+  var receipts: BatchReceipts?
 }

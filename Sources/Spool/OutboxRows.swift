@@ -141,7 +141,7 @@ enum OutboxRow {
   static let columns = """
     id, position, line, identity, version, log, first, last, count, encoding, compression, length,
     digest, previous, parent, uncertain, boot, monotonic, wall, quality, body, pipeline,
-    windows_from, windows_closed, windows_partial
+    windows_from, windows_closed, windows_partial, first_age, last_age
     """
 
   static func append(
@@ -161,8 +161,8 @@ enum OutboxRow {
       """
       INSERT INTO outbox(pipeline, position, line, identity, version, log, first, last, count,
         encoding, compression, length, digest, previous, parent, uncertain, boot, monotonic, wall,
-        quality, body, windows_from, windows_closed, windows_partial)
-        VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+        quality, windows_from, windows_closed, windows_partial, first_age, last_age, body)
+        VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
       """,
       .text(pipeline), .integer(position), .integer(line), .text(batch.identity.description),
       .text(batch.version), .text(batch.log.rawValue), .integer(batch.firstOffset.rawValue),
@@ -170,9 +170,10 @@ enum OutboxRow {
       .text(batch.compression.rawValue), .integer(batch.length), .blob(batch.digest.bytes),
       .blob(batch.previous.bytes), .optional(parent), .integer(batch.possibleDuplicate ? 1 : 0),
       .blob(batch.sealed.boot.bytes), .integer(batch.sealed.monotonic), .integer(batch.sealed.wall),
-      .integer(Int64(batch.sealed.quality.rawValue)), .blob(batch.body),
+      .integer(Int64(batch.sealed.quality.rawValue)),
       .optional(batch.windows?.from.rawValue), .optional(batch.windows?.closed?.through),
-      .optional(batch.windows?.closed?.partial))
+      .optional(batch.windows?.closed?.partial), .optional(batch.ages?.first), .optional(batch.ages?.last),
+      .blob(batch.body))
   }
 
   static func item(_ row: Statement, path: String) throws(SpoolError) -> OutboxItem {
@@ -196,7 +197,10 @@ enum OutboxRow {
       replay: ReplayID.parse(book: row.text(21))?.replay, windows: WindowMark(row, from: 22),
       sealed: Moment(
         boot: BootID(bytes: row.blob(16)), monotonic: row.integer(17), wall: row.integer(18),
-        quality: ClockQuality(column: row.integer(19))))
+        quality: ClockQuality(column: row.integer(19))),
+      ages: row.optionalInteger(25).flatMap { first in
+        row.optionalInteger(26).map { Batch.Ages(first: first, last: $0) }
+      })
     return OutboxItem(
       id: row.integer(0), position: row.integer(1), line: row.integer(2), batch: batch)
   }

@@ -157,7 +157,7 @@ struct LineageTests {
       folder.statePath,
       """
       INSERT INTO outbox VALUES(NULL, 99, 0, 'climate', 'x', 'v1', 'l', 0, 0, 1, '?', '?', 1, x'00', x'00', NULL, 0,
-        x'00', 0, 0, 0, NULL, NULL, NULL, x'00')
+        x'00', 0, 0, 0, NULL, NULL, NULL, NULL, NULL, x'00')
       """)
     _ = try Damage(directory: folder.settings.directory).note(.state, reason: "told so", wall: 1)
     let spool = try folder.open()

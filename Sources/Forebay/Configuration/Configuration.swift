@@ -68,6 +68,7 @@ struct Configuration: Sendable {
   var notifications: NotificationSettings
   var minimumLogLevel: LogLevel
   var shutdown: Shutdown
+  var telemetry = TelemetryExport()
   /// What is doubtful about the file; never an error.
   var warnings: [ConfigurationDiagnostic]
 

@@ -49,6 +49,7 @@ struct ConfigurationDecoder {
     let (alarms, notifications) = alarms(top.optional("alarms"), sources: sourceValues.map(\.name))
     let logLevel = top.optional("log").flatMap(logLevel) ?? .info
     let shutdown = top.optional("shutdown").map(shutdown) ?? Configuration.Shutdown()
+    let telemetry = telemetry(top.optional("telemetry"))
     top.close()
 
     checkFilterCount(pipelines)
@@ -67,8 +68,7 @@ struct ConfigurationDecoder {
       sources: withFilters(sources.map(\.settings), of: pipelines.map(\.settings)),
       group: group, spool: spool, pipelines: pipelines.map(\.settings), tables: tables.sources, deadLetters: bounds,
       uplinks: uplinks.map(\.settings), status: status, objectives: objectives, alarms: alarms,
-      notifications: notifications,
-      minimumLogLevel: logLevel, shutdown: shutdown,
+      notifications: notifications, minimumLogLevel: logLevel, shutdown: shutdown, telemetry: telemetry,
       warnings: [])
   }
 

@@ -2,7 +2,9 @@ internal import Delivery
 internal import Glibc
 internal import Ingest
 internal import Logging
+internal import Pipeline
 internal import Spool
+internal import Status
 internal import Synchronization
 internal import Telemetry
 
@@ -18,6 +20,12 @@ final class Daemon: Sendable {
   let api: StatusService
   let oversight: Oversight
   let notifier: Notifier
+  let meters: StageMeters
+  let exporter: TelemetryExporter
+  /// Of the log, for figures.
+  let logGauge: LogGauge
+  /// What was gathered last, for figures that cost much when much waits.
+  let totals = Mutex(TotalsCache())
   let configuration: Mutex<Configuration>
   let started = SystemClock.monotonic()
   /// A restart in place goes on with the counters of the process.
@@ -31,8 +39,15 @@ final class Daemon: Sendable {
   private let logger: Logger
 
   /// Opens the spool and builds every stage; nothing runs yet.
-  /// - Parameter alarm: what is wrong with the configuration already, for the status.
-  init(_ configuration: Configuration, alarm: String?, logger: Logger) throws {
+  /// - Parameters:
+  ///   - alarm: what is wrong with the configuration already, for the status.
+  ///   - registry: of the process, where libraries leave what they count.
+  init(
+    _ configuration: Configuration, alarm: String?, logger: Logger, registry: MetricRegistry = MetricRegistry()
+  ) throws {
+    let meters = StageMeters(registry: registry)
+    self.meters = meters
+    exporter = TelemetryExporter(meters: meters, logger: logger)
     let now = SystemClock.source()
     spool = try Spool.open(
       configuration.spool, machine: .current(), now: now, random: { .random(in: 0 ... .max) })
@@ -47,13 +62,15 @@ final class Daemon: Sendable {
       directory: configuration.spool.directory, objectives: configuration.objectives, alarms: configuration.alarms,
       now: now, logger: logger, onEvents: { notifier.add($0) }, untold: { notifier.untold })
     let uplinks = Uplinks(
-      outbox: SpooledOutbox(spool: spool, tally: oversight.tally), spool: configuration.spool.directory, logger: logger)
+      outbox: SpooledOutbox(spool: spool, tally: oversight.tally), spool: configuration.spool.directory,
+      logger: logger, meters: meters)
     let pipelines = PipelineWorker(
-      spool: spool, moment: SystemClock.source, logger: logger, onSealed: { uplinks.wake() })
+      spool: spool, moment: SystemClock.source, logger: logger, meters: meters, onSealed: { uplinks.wake() })
     intake = Intake(
       group: configuration.group, sources: configuration.sources,
-      log: SpooledLog(spool: spool, onCommit: { pipelines.wake() }),
+      log: SpooledLog(spool: spool, meters: meters, onCommit: { pipelines.wake() }),
       sessions: SpooledSessions(spool: spool), moment: SystemClock.source, logger: logger)
+    logGauge = LogGauge(directory: configuration.spool.directory)
     self.pipelines = pipelines
     self.uplinks = uplinks
     api = StatusService(logger: logger)
@@ -79,7 +96,8 @@ final class Daemon: Sendable {
     await uplinks.apply(configuration.uplinks)
     try pipelines.start(PipelineWorker.Plan(configuration))
     try intake.start()
-    try LocalSocket.serve(configuration.status.socket) { [self] in await statusDocument() }
+    exporter.apply(configuration.telemetry.otlp, exportedDocuments)
+    try LocalSocket.serve(configuration.status.socket) { [self] in await document($0) }
     let source = DaemonSource(daemon: self)
     statusSource.withLock { $0 = source }
     await api.apply(configuration.status.api, source: source)
@@ -97,7 +115,10 @@ final class Daemon: Sendable {
     oversight.adopt(objectives: next.objectives, alarms: next.alarms)
     notifier.adopt(
       Notifier.Sender(next), channels: Notifier.Channel.all(next), interval: next.notifications.interval)
+    meters.prune(
+      pipelines: Set(next.pipelines.map(\.name) + pipelines.figures.keys), uplinks: Set(next.uplinks.map(\.name)))
     configuration.withLock { $0 = next.withoutAttached }
+    exporter.apply(next.telemetry.otlp, exportedDocuments)
     refused.withLock { $0 = nil }
     brokenTables.withLock { $0 = [] }
     for key in next.keysThatNeedARestart(since: booted) {
@@ -149,6 +170,8 @@ final class Daemon: Sendable {
     await api.stop()
     statusSource.withLock { $0 = nil }
     oversight.keep(now: SystemClock.source())
+    exporter.stop()
+    logGauge.close()
     spool.close()
     unlink(booted.status.socket)
   }

@@ -177,6 +177,7 @@ struct ConfigurationDocumentsTests {
       alarms: { "?": 1, webhook: { "?": 1 }, mqtt: { "?": 1 } }
       log: { "?": 1 }
       shutdown: { "?": 1 }
+      telemetry: { "?": 1, otlp: { "?": 1 } }
       """
     do throws(ConfigurationErrors) {
       _ = try Self.decode(probe)
@@ -186,7 +187,7 @@ struct ConfigurationDocumentsTests {
         guard let hint = diagnostic.hint, hint.hasPrefix("there are: ") else { return nil }
         return String(hint.dropFirst("there are: ".count))
       }
-      #expect(lists.count == 38)
+      #expect(lists.count == 40)
       for key in lists.flatMap({ $0.split(separator: ", ") }) {
         let isDocumented =
           page.contains("`\(key)`") || page.contains(".\(key)`") || page.contains("## \(key)")
