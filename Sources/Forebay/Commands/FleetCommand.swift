@@ -21,6 +21,7 @@ struct FleetCommand: AsyncParsableCommand {
         forebay fleet --inventory fleet.yaml --fail-on critical unreachable=5%
         forebay fleet --dns _forebay._tcp.plant.example --ca-file ca.pem
         forebay fleet --inventory fleet.yaml --every 15s --serve 127.0.0.1:9180
+        forebay fleet --inventory fleet.yaml --file-sd > targets/gateways/fleet.json
 
       An inventory is YAML, or one gateway a line:
         https://gw-042.plant.example:8420 name=gw-042 site=plant-7 line=3
@@ -92,6 +93,7 @@ struct FleetCommand: AsyncParsableCommand {
 
   @Flag(help: "Print the whole fleet as one JSON document.") var json = false
   @Flag(help: "Print the whole fleet as a page for Prometheus.") var prometheus = false
+  @Flag(help: "Ask nobody; print the inventory as Prometheus' file_sd wants it.") var fileSd = false
 
   /// What one gateway is asked in, while pages are served and nothing else is said.
   private static let usualInterval: Int64 = 15_000_000_000
@@ -105,7 +107,9 @@ struct FleetCommand: AsyncParsableCommand {
     guard ["http", "https"].contains(scheme) else { throw ValidationError("--scheme \(scheme): expected https or http.") }
     guard (1...10_000).contains(concurrency) else { throw ValidationError("--concurrency: expected 1 to 10000.") }
     guard limit >= 0 else { throw ValidationError("--limit: expected 0 or more.") }
-    guard !(json && prometheus) else { throw ValidationError("--json or --prometheus, not both.") }
+    guard [json, prometheus, fileSd].count(where: { $0 }) <= 1 else {
+      throw ValidationError("--json, --prometheus or --file-sd, one of them.")
+    }
     guard (certFile == nil) == (keyFile == nil) else {
       throw ValidationError("--cert-file and --key-file go together.")
     }
@@ -133,6 +137,7 @@ struct FleetCommand: AsyncParsableCommand {
     do {
       let loaded = try sources.load()
       for warning in loaded.warnings { Output.complain("forebay fleet: \(warning)") }
+      if fileSd { return StandardStream.output.write(line: try FleetTargets.json(loaded.fleet.targets)) }
       var settings = try settings()
       settings.mostKept = FileDescriptors.raise() - settings.concurrency - FileDescriptors.spare
       let monitor = FleetMonitor(settings)

@@ -9,12 +9,23 @@ enum PullOutcome: Sendable, Hashable {
 
 /// A fleet as it was last seen. A value without clock and I/O: times are passed in.
 struct FleetBoard: Sendable {
-  /// The numbers stand in metrics, and the higher is the worse: of what answers wrongly less is known than of what
-  /// does not answer, and of that less than of a gateway that says what is wrong with it.
+  /// The numbers stand in metrics: from 3 on nothing is known of how the gateway is.
   enum State: Int, Sendable, CaseIterable, Comparable {
     case ok, warning, critical, unreachable, invalid
 
     var word: String { "\(self)" }
+
+    /// How much it needs somebody, the higher the more: somebody is called; something answers in a gateway's name;
+    /// nothing is known, as it is for a while with every gateway behind a bad link; there are tickets.
+    var urgency: Int {
+      switch self {
+      case .ok: 0
+      case .warning: 1
+      case .unreachable: 2
+      case .invalid: 3
+      case .critical: 4
+      }
+    }
     static func < (left: State, right: State) -> Bool { left.rawValue < right.rawValue }
   }
 
@@ -164,12 +175,12 @@ struct FleetBoard: Sendable {
     }
   }
 
-  /// Entries by how much they need somebody: by state, then those with more alarms, then those with older data.
+  /// Entries by how much they need somebody (``State/urgency``), then those with more alarms, then those with older data.
   var worstFirst: [Entry] {
     func rank(_ entry: Entry) -> (Int, Int, Int, Double) {
       let summary = entry.isCurrent ? entry.summary : nil
       return (
-        entry.state?.rawValue ?? -1, summary?.pages ?? 0, summary?.tickets ?? 0, summary?.freshnessSeconds ?? 0
+        entry.state?.urgency ?? -1, summary?.pages ?? 0, summary?.tickets ?? 0, summary?.freshnessSeconds ?? 0
       )
     }
     return entries.map { (rank($0), $0) }.sorted { left, right in

@@ -118,7 +118,7 @@ enum FleetTable {
     var out = Output.table(
       ["STATE", "GATEWAY", "SITE", "FRESHNESS", "BACKLOG", "OUTBOX", "DEAD LETTERS", "WHAT IS WRONG"], rows)
     let rest = board.entries.count - rows.count
-    if rest > 0 { out += "\n... and \(Output.count(Int64(rest), "gateway")) more (--limit)" }
+    if rest > 0 { out += "\n... and \(Output.count(Int64(rest), "more gateway")) (--limit)" }
     return out
   }
 
@@ -263,5 +263,25 @@ enum FleetMetrics {
       }
       return out
     }
+  }
+}
+
+/// The inventory as Prometheus discovers it (file_sd_config): one group for each gateway, with its labels.
+enum FleetTargets {
+  private struct Group: Encodable {
+    var targets: [String]
+    var labels: [String: String]
+  }
+
+  static func json(_ targets: [FleetTarget]) throws -> String {
+    try Output.json(
+      targets.map { target in
+        var labels = target.labels
+        labels["gateway"] = target.name ?? target.place
+        labels["site"] = target.site
+        labels["__scheme__"] = target.isEncrypted ? "https" : "http"
+        if !target.path.isEmpty { labels["__metrics_path__"] = target.path + "/metrics" }
+        return Group(targets: [FleetTarget.authority(target.host, target.port)], labels: labels)
+      })
   }
 }

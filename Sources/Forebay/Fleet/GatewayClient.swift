@@ -206,6 +206,7 @@ final class GatewayClient: @unchecked Sendable {  // `current`, `kept` and `isBu
         return PullFailure(.unreachable, "it refuses the TLS connection: does it ask for a client's certificate?")
       }
       return PullFailure(.unreachable, "the TLS connection failed: \(Output.plain(text, limit: 120))")
+    case HTTPParserError.invalidEOFState: return PullFailure(.unreachable, "the answer ends in its middle")
     case is HTTPParserError: return PullFailure(.invalid, "what answers is not HTTP")
     default: return PullFailure(.unreachable, "the connection broke: \(words(error))")
     }
