@@ -129,14 +129,20 @@ struct FleetInventory {
       let parsed = url?.text(expected: "the URL of a gateway").flatMap {
         target($0, at: url?.node.start ?? node.start, path: url?.path ?? value.path)
       }
-      if var target = parsed {
-        section.set(&target.name, from: "name") { $0.name() }
-        section.set(&target.site, from: "site") { $0.name() }
-        credentials(section, into: &target.credentials)
-        if let labels = section.optional("labels") { read(labels, into: &target) }
-        add(target, at: node.start, path: value.path)
+      guard var target = parsed else {
+        // The other keys are known here, and nobody needs them without a URL.
+        for key in ["name", "site", "token_file", "ca_file", "cert_file", "key_file", "labels"] {
+          _ = section.optional(key)
+        }
         section.close()
+        continue
       }
+      section.set(&target.name, from: "name") { $0.name() }
+      section.set(&target.site, from: "site") { $0.name() }
+      credentials(section, into: &target.credentials)
+      if let labels = section.optional("labels") { read(labels, into: &target) }
+      section.close()
+      add(target, at: node.start, path: value.path)
     }
   }
 

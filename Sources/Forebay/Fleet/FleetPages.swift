@@ -176,7 +176,7 @@ enum FleetMetrics {
         if let value = value(one.summary) { page.sample(name, one.labels, value) }
       }
     }
-    figures("forebay_fleet_gateway_freshness_seconds", "Age of the newest delivered data while something waits.") {
+    figures("forebay_fleet_gateway_freshness_seconds", "How long the oldest data has waited that is not delivered yet.") {
       $0.freshnessSeconds
     }
     figures("forebay_fleet_gateway_backlog_messages", "Messages that no pipeline has read yet.") {

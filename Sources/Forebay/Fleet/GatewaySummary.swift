@@ -69,7 +69,7 @@ extension GatewaySummary {
     } catch let error as DecodingError {
       throw InvalidStatus(reason: GatewaySummary.words(error))
     } catch {
-      throw InvalidStatus(reason: "the answer is not JSON")
+      throw InvalidStatus(reason: "the answer cannot be read as JSON")
     }
     guard document.version == 1 else {
       throw InvalidStatus(reason: "the status has version \(document.version), expected 1")
@@ -123,7 +123,7 @@ extension GatewaySummary {
       return found.isEmpty ? "the status is no JSON object" : "'\(found)' of the status has the wrong type"
     case .dataCorrupted(let context):
       let found = place(context)
-      return found.isEmpty ? "the answer is not JSON" : "'\(found)' of the status cannot be read"
+      return found.isEmpty ? "the answer cannot be read as JSON" : "'\(found)' of the status cannot be read"
     @unknown default: return "the answer is not a status"
     }
   }
