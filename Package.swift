@@ -16,8 +16,7 @@ func product(_ name: String, _ package: String) -> Target.Dependency {
 
 let argumentParser = product("ArgumentParser", "swift-argument-parser")
 let asyncHTTPClient = product("AsyncHTTPClient", "async-http-client")
-let hummingbird = product("Hummingbird", "hummingbird")
-let hummingbirdTLS = product("HummingbirdTLS", "hummingbird")
+let hummingbirdCore = product("HummingbirdCore", "hummingbird")
 let logging = product("Logging", "swift-log")
 let metrics = product("Metrics", "swift-metrics")
 let nioCore = product("NIOCore", "swift-nio")
@@ -92,8 +91,9 @@ let package = Package(
     .target(
       name: "Status",
       dependencies: [
-        "Telemetry", hummingbird, hummingbirdTLS, logging, metrics, nioSSL, nioCore,
+        "Telemetry", hummingbirdCore, logging, metrics, nioSSL, nioCore,
         product("NIOPosix", "swift-nio"), product("HTTPTypes", "swift-http-types"),
+        product("NIOHTTPTypes", "swift-nio-extras"),
       ],
       swiftSettings: settings),
     .executableTarget(

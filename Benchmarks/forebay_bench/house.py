@@ -66,6 +66,7 @@ class House:
             f.write(f"""gateway: {{ id: bench }}
 sources:
   broker: {{ mqtt: {{ url: "mqtt://127.0.0.1:{self.broker_port}" }} }}
+status: {{ listen: off }}
 spool: {{ directory: spool{f", linger: {linger}" if linger else ""} }}
 pipelines:
   bench: {{ from: ["sensors/{{device}}/{{series}}"], key: device, time: {{ field: ts, unit: ms }}{f", batch: {batch}" if batch else ""}{f", {stages}" if stages else ""}, to: upstream }}

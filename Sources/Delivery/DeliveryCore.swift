@@ -88,6 +88,8 @@ package struct DeliveryCore: Sendable {
   /// The upstream asked for quiet until then.
   var pausedUntil = Int64.min
   var inFlight = 0
+  /// An operator wants nothing to be sent: what is on its way ends, and the outbox keeps the rest.
+  private(set) var isPaused = false
   /// What is behind it has not been fetched yet.
   var cursor: OutboxPosition?
   /// There may be unknown entries behind the cursor.
@@ -128,6 +130,13 @@ package struct DeliveryCore: Sendable {
       known[id]?.hold?.nextAttempt = now
     }
     mayHaveMore = true
+  }
+
+  /// Stops sending, or goes on.
+  package mutating func pause(_ paused: Bool) {
+    isPaused = paused
+    // What is not tried does not fail.
+    if paused { outage = nil }
   }
 
   package mutating func didFetch(_ entries: [OutboxEntry], limit: Int) {

@@ -5,7 +5,7 @@ extension DeliveryCore {
   package mutating func next(now: Int64) -> Action? {
     guard outboxRetry <= now else { return nil }
     if let settlement = settlement() { return settlement }
-    guard let room = room(now: now) else { return nil }
+    guard !isPaused, let room = room(now: now) else { return nil }
     if probeWantsMore, let fetch = fetch(limit: room) { return fetch }
     if let entry = choose(now: now) {
       // A replay is sent only when nothing else waits, also nothing that is not known yet.
@@ -19,7 +19,7 @@ extension DeliveryCore {
   package func deadline(now: Int64) -> Int64? {
     let settling = known.values.contains { !$0.isWaiting && $0.phase != .inFlight }
     if settling || (mayHaveMore && outboxRetry > now) { return max(outboxRetry, now) }
-    guard inFlight < settings.batchesAtOnce else { return nil }
+    guard !isPaused, inFlight < settings.batchesAtOnce else { return nil }
     if isSingle, inFlight > 0 { return nil }
     let gate = gate
     let hasReplayRoom = hasReplayRoom
@@ -45,6 +45,7 @@ extension DeliveryCore {
   }
 
   private var state: UplinkStatus.State {
+    if isPaused { return .paused }
     if hold != nil { return .held }
     if known.isEmpty { return .idle }
     let isHeld = known.values.allSatisfy { $0.hold != nil || pipelines[$0.pipeline]?.hold != nil }

@@ -18,7 +18,7 @@ package actor UplinkDriver {
   private enum Life { case new, running, stopped }
   private var life = Life.new
   /// While the uplink is being replaced.
-  private var isPaused = false
+  private var isBeingReplaced = false
   private var sending: [Int64: Task<Void, Never>] = [:]
   /// Bodies that were read and whose sending has not ended.
   private var batches: [Int64: Batch] = [:]
@@ -93,15 +93,22 @@ package actor UplinkDriver {
     let mustReplace = settings.kind != self.settings.kind || settings.batchesAtOnce != self.settings.batchesAtOnce
     self.settings = settings
     if mustReplace {
-      isPaused = true
+      isBeingReplaced = true
       await endSending()
       if life != .stopped { uplink = make(settings) }
-      isPaused = false
+      isBeingReplaced = false
     } else {
       await uplink.reload()
     }
     core.apply(settings, now: now())
     pump()
+  }
+
+  /// Sends nothing more until it is told otherwise; what is on its way ends.
+  package func pause(_ paused: Bool) {
+    core.pause(paused)
+    pump()
+    changed()
   }
 
   package func status() -> UplinkStatus { core.status(now: now()) }
@@ -115,7 +122,7 @@ package actor UplinkDriver {
   }
 
   private func pump() {
-    guard life == .running, !isPaused else { return }
+    guard life == .running, !isBeingReplaced else { return }
     while let action = core.next(now: now()) { perform(action) }
     // What was fetched and cannot be sent yet is read again when its time comes.
     for id in batches.keys where sending[id] == nil { batches[id] = nil }

@@ -57,6 +57,8 @@ package struct UplinkStatus: Sendable, Hashable {
     case retrying
     /// Waits for a person: ``holds`` say what for. Single probes, slowly.
     case held
+    /// An operator has stopped it.
+    case paused
   }
 
   package var name: String

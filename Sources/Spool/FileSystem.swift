@@ -83,6 +83,11 @@ package enum FileSystem {
     }
   }
 
+  /// The bytes of a file; nil where there is none.
+  package static func contents(_ path: String) throws(SpoolError) -> [UInt8]? {
+    exists(path) ? try read(path) : nil
+  }
+
   /// Replaces a file so that after a power cut either the old or the new content stands whole. What stands
   /// there already is not written again.
   /// - Parameter mode: of the new file, less what the umask takes.

@@ -30,6 +30,10 @@ final class House {
     var url: String?
     /// Instead of the HTTP uplink.
     var uplinkKind: String?
+    /// Where the HTTP API listens: `127.0.0.1:0` where it is what is tested.
+    var listen = "off"
+    /// Added to the settings of the API.
+    var status = ""
     var extra = ""
     var brokerConfiguration = ""
   }
@@ -96,6 +100,7 @@ final class House {
           retry: { initial: 50 ms, max: 1 s, hold: 1 s }
           \(options.uplink)
       shutdown: { grace: 20 s }
+      status: { listen: "\(options.listen)"\(options.status) }
       \(options.extra)
       """, to: "forebay.yaml")
   }

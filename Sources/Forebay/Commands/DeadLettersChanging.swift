@@ -104,11 +104,7 @@ extension DeadLettersCommand {
           return Int64(message.payload.count)
         }
         if json {
-          print(
-            try Output.json(
-              Report(
-                request: outcome.request, rate: rate.description, letters: outcome.letters, bytes: outcome.bytes,
-                overBudget: outcome.overBudget, overBudgetBytes: outcome.overBudgetBytes, orphans: outcome.orphans)))
+          print(try Output.json(Report(outcome, rate: rate)))
         } else {
           tell(outcome)
         }

@@ -84,13 +84,7 @@ extension DeadLettersCommand {
         try choice.checkPipeline(in: state)
         let counts = try state.deadLetterCounts(try choice.filter)
         guard !json else {
-          return print(
-            try Output.json(
-              counts.map {
-                Count(
-                  pipeline: $0.pipeline, stage: $0.stage, rule: $0.rule, count: $0.count, bytes: $0.bytes,
-                  first: $0.first.map(RFC3339.text), last: $0.last.map(RFC3339.text), expired: $0.expired)
-              }))
+          return print(try Output.json(counts.map(Count.init)))
         }
         print(
           counts.isEmpty
@@ -205,15 +199,19 @@ extension DeadLettersCommand {
 
 /// Bytes for people.
 enum Dump {
+  /// The text itself where it is printable UTF-8; nil otherwise.
+  static func printable(_ bytes: [UInt8]) -> String? {
+    guard let text = String(validating: bytes, as: UTF8.self),
+      text.unicodeScalars.allSatisfy({ $0 == "\n" || $0 == "\t" || ($0.value >= 32 && $0.value != 127) })
+    else { return nil }
+    return text
+  }
+
   /// The text itself where it is printable UTF-8, a hexadecimal dump otherwise; at most 4 KiB of it.
   static func text(_ bytes: [UInt8]) -> String {
     let shown = Array(bytes.prefix(4096))
     let rest = bytes.count > shown.count ? "\n... and \(bytes.count - shown.count) bytes more (--raw)" : ""
-    if let text = String(validating: shown, as: UTF8.self),
-      text.unicodeScalars.allSatisfy({ $0 == "\n" || $0 == "\t" || ($0.value >= 32 && $0.value != 127) })
-    {
-      return text + rest
-    }
+    if let text = printable(shown) { return text + rest }
     var lines: [String] = []
     for start in stride(from: 0, to: shown.count, by: 16) {
       let row = shown[start..<min(start + 16, shown.count)]

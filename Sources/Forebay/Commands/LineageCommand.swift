@@ -44,25 +44,11 @@ struct LineageCommand: ParsableCommand {
   func validate() throws {
     if let line, line < 1 { throw ValidationError("--line takes a number from 1") }
     if limit < 1 { throw ValidationError("--limit takes a number from 1") }
-    if Self.name(batch) == nil {
+    if BatchName(batch) == nil {
       throw ValidationError(
         "\(quoted(batch)) names no batch: gateway/pipeline/epoch/sequence, with .part/parts behind it or not, or "
           + "pipeline/sequence")
     }
-  }
-
-  private enum Name {
-    case identity(BatchIdentity)
-    case present(pipeline: String, sequence: Int64)
-  }
-
-  private static func name(_ text: String) -> Name? {
-    if let identity = BatchIdentity(text) { return .identity(identity) }
-    let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-    guard parts.count == 2, BatchIdentity.isName(parts[0]), let sequence = Int64(parts[1]), sequence > 0 else {
-      return nil
-    }
-    return .present(pipeline: String(parts[0]), sequence: sequence)
   }
 
   func run() throws {
@@ -70,7 +56,7 @@ struct LineageCommand: ParsableCommand {
       let state = try place.state()
       defer { state.close() }
       let reader = try place.reader()
-      guard let identity = try identity(in: state),
+      guard let identity = try BatchName(batch)?.identity(in: state),
         let account = try BatchAccount(identity, in: state, reader, spool: try place.existing())
       else {
         Output.complain(
@@ -83,14 +69,6 @@ struct LineageCommand: ParsableCommand {
       } else {
         try trace(account, state, reader)
       }
-    }
-  }
-
-  private func identity(in state: StateStore) throws -> BatchIdentity? {
-    switch Self.name(batch) {
-    case .identity(let identity): identity
-    case .present(let pipeline, let sequence): try state.identity(pipeline: pipeline, sequence: sequence)
-    case nil: nil
     }
   }
 

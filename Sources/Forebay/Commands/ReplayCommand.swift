@@ -213,56 +213,41 @@ extension ReplayCommand {
 
     func validate() throws {
       if dryRun, wait { throw ValidationError("--dry-run and --wait exclude each other") }
-      _ = try points()
+      _ = try order()
     }
 
-    private func points() throws -> (from: ReplayPoint, to: ReplayPoint) {
-      let now = SystemClock.wall()
-      func point(_ option: String, _ text: String) throws -> ReplayPoint {
-        if let point = ReplayPoint(text, now: now) { return point }
-        throw ValidationError(
-          "\(option) takes a time (2026-05-21T06:00:00Z, 2026-05-21, '90 min' for so long ago) or an offset, "
-            + "not '\(text)'")
-      }
-      let from = try point("--from", from)
-      let to = try to.map { try point("--to", $0) }
-      switch (from, to) {
-      case (.offset(let first), nil): return (.offset(first), .offset((1 << 58) - 1))
-      case (.time(let first), nil): return (.time(first), .time(now))
-      case (.offset(let first), .offset(let last)?) where first <= last: return (from, .offset(last))
-      case (.time(let first), .time(let end)?) where first < end: return (from, .time(end))
-      case (.offset, .offset?), (.time, .time?): throw ValidationError("--from lies behind --to")
-      case (_, _?): throw ValidationError("--from and --to are both times or both offsets")
+    private func order() throws -> ReplayOrder {
+      do {
+        return try ReplayOrder(
+          pipeline: pipeline, from: from, to: to, rate: limits.rate, budget: limits.budgetBytes,
+          now: SystemClock.wall(), names: ("--from", "--to"))
+      } catch {
+        throw ValidationError("\(error)")
       }
     }
 
     func run() throws {
-      let points = try points()
+      let order = try order()
       try onReplays(place) { state in
-        guard let source = try state.replayable(pipeline) else {
-          throw ReplayRefusal.unknownPipeline(pipeline, known: try state.activePipelines().map(\.name))
+        let plan: ReplayOrder.Plan
+        do {
+          plan = try order.plan(
+            state, try place.reader(), spool: try place.existing(), try? Configuration.load(path: place.config))
+        } catch let refusal as ReplayOrder.Refusal {
+          Output.complain("forebay replay: \(refusal)")
+          throw ExitCode(1)
         }
-        let reader = try place.reader()
-        var request = try request(points, reader)
-        request.rate = limits.rate ?? 0
-        request.budget = limits.budgetBytes ?? 0
-        let estimate = try settings(source).map { settings in
-          try ReplayEstimate(
-            request, settings: settings, version: source.version,
-            stages: try state.stages(of: pipeline).filter { $0.stage == .clock }, reader: reader,
-            price: price(of: settings.to), clock: SystemClock.monotonic)
-        }
-        if estimate == nil {
+        for note in plan.notes { Output.complain("forebay replay: \(note)") }
+        if plan.estimate == nil {
           Output.complain(
-            "forebay replay: no estimate: the pipeline's version \(source.version) cannot be put together from here; "
+            "forebay replay: no estimate: the pipeline's version \(plan.version) cannot be put together from here; "
               + "name its configuration with --config")
           if dryRun { throw ExitCode(1) }
         }
-        if let estimate, !json || dryRun { print(json ? try Output.json(estimate) : estimate.text) }
+        if let estimate = plan.estimate, !json || dryRun { print(json ? try Output.json(estimate) : estimate.text) }
         if dryRun { return }
-        request.estimate = estimate?.figures
         let replay = try state.createReplay(
-          request, wall: SystemClock.wall(), random: { .random(in: 0 ... .max) }
+          plan.request, wall: SystemClock.wall(), random: { .random(in: 0 ... .max) }
         ).get()
         guard wait else {
           if json { return print(try Output.json(ReplayReport(replay))) }
@@ -271,48 +256,6 @@ extension ReplayCommand {
         }
         try follow(replay.id, state)
       }
-    }
-
-    /// Of today's configuration: what it costs is no part of a version.
-    private func price(of uplink: String) -> LinkPrice? {
-      (try? Configuration.load(path: place.config))?.uplinks.first { $0.name == uplink }?.price
-    }
-
-    /// The settings of that version: of the configuration that the daemon keeps, or of the file.
-    private func settings(_ source: (version: String, configuration: [UInt8])) throws -> PipelineSettings? {
-      let kept = PipelineWorker.assignments(keptIn: try place.existing())(pipeline, source.configuration)
-      if let kept, kept.version == source.version { return kept.settings }
-      let file = (try? Configuration.load(path: place.config))?.pipelines.first { $0.name == pipeline }
-      return file.flatMap { pipelineVersion($0) == source.version ? $0 : nil }
-    }
-
-    private func request(_ points: (from: ReplayPoint, to: ReplayPoint), _ reader: LogReader) throws -> Replay.Request {
-      var offsets: Range<Offset>?
-      var times: Range<Int64>?
-      switch points {
-      case (.time(let from), .time(let to)):
-        offsets = try reader.offsets(received: from..<to)
-        times = from..<to
-        if let span = try reader.span(), from < span.first, try reader.start() > Offset(0) {
-          Output.complain("forebay replay: the log reaches back to \(Output.time(span.first)) only")
-        }
-      case (.offset(let first), .offset(let last)):
-        offsets = try reader.held(Offset(first)..<Offset(last + 1))
-        if let start = offsets?.lowerBound.rawValue, start > first {
-          Output.complain("forebay replay: what stood before offset \(start) is no longer in the log")
-        }
-      default: break
-      }
-      guard let offsets else {
-        let end = try reader.end().next
-        let held = try reader.span().map {
-          "; the log holds the offsets \((try? reader.start()) ?? end) to \(end.rawValue - 1), received from "
-            + "\(Output.time($0.first)) to \(Output.time($0.last))"
-        }
-        Output.complain("forebay replay: no message in the range\(held ?? "; the log is empty")")
-        throw ExitCode(1)
-      }
-      return Replay.Request(pipeline: pipeline, log: reader.log, offsets: offsets, times: times)
     }
 
     /// Tells how it goes on standard error, and in the end what came of it.

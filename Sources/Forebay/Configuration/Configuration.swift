@@ -34,12 +34,6 @@ struct Configuration: Sendable {
     var site: String?
   }
 
-  struct Status: Sendable, Hashable {
-    /// Absolute path of the local socket that `forebay status` and its siblings speak to; at most 107
-    /// bytes (unix(7)).
-    var socket: String
-  }
-
   struct Shutdown: Sendable, Hashable {
     /// Nanoseconds from SIGTERM to the exit at the latest.
     var grace: Int64 = 20_000_000_000

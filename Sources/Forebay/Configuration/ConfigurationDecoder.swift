@@ -68,7 +68,7 @@ struct ConfigurationDecoder {
       warnings: [])
   }
 
-  // MARK: gateway, status, log, shutdown
+  // MARK: gateway, log, shutdown
 
   private func gateway(_ value: ConfigurationValue) -> Configuration.Gateway? {
     guard let section = value.section() else { return nil }
@@ -76,25 +76,6 @@ struct ConfigurationDecoder {
     let site = section.optional("site").flatMap { $0.name() }
     section.close()
     return id.map { Configuration.Gateway(id: $0, site: site) }
-  }
-
-  private func status(
-    _ value: ConfigurationValue?, spool: SpoolSettings, in root: ConfigurationValue
-  ) -> Configuration.Status {
-    var socket: String?
-    if let section = value?.section() {
-      section.set(&socket, from: "socket") { $0.location() }
-      section.close()
-    }
-    // sun_path has 108 bytes, with the zero at the end (unix(7)).
-    let path = socket ?? spool.directory + "/forebay.sock"
-    if path.utf8.count > 107 {
-      let culprit = socket == nil ? root.nearest("spool", "directory") : root.nearest("status", "socket")
-      culprit.error(
-        "the socket's path \(quoted(path)) has \(path.utf8.count) bytes, expected at most 107",
-        hint: "set status.socket to a shorter path")
-    }
-    return Configuration.Status(socket: path)
   }
 
   private func logLevel(_ value: ConfigurationValue) -> Configuration.LogLevel? {

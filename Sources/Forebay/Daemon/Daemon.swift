@@ -15,6 +15,7 @@ final class Daemon: Sendable {
   let intake: Intake
   let pipelines: PipelineWorker
   let uplinks: Uplinks
+  let api: StatusService
   let configuration: Mutex<Configuration>
   let started = SystemClock.monotonic()
   /// A restart in place goes on with the counters of the process.
@@ -23,6 +24,8 @@ final class Daemon: Sendable {
   private let booted: Configuration
   private let refused: Mutex<String?>
   private let brokenTables: Mutex<[String]> = Mutex([])
+  /// From the start to the stop.
+  private let statusSource = Mutex<DaemonSource?>(nil)
   private let logger: Logger
 
   /// Opens the spool and builds every stage; nothing runs yet.
@@ -34,7 +37,8 @@ final class Daemon: Sendable {
     for finding in spool.findings {
       logger.warning("the spool needed attention", metadata: ["finding": "\(finding)"])
     }
-    let uplinks = Uplinks(outbox: SpooledOutbox(spool: spool), logger: logger)
+    let uplinks = Uplinks(
+      outbox: SpooledOutbox(spool: spool), spool: configuration.spool.directory, logger: logger)
     let pipelines = PipelineWorker(
       spool: spool, moment: SystemClock.source, logger: logger, onSealed: { uplinks.wake() })
     intake = Intake(
@@ -43,6 +47,7 @@ final class Daemon: Sendable {
       sessions: SpooledSessions(spool: spool), moment: SystemClock.source, logger: logger)
     self.pipelines = pipelines
     self.uplinks = uplinks
+    api = StatusService(logger: logger)
     self.configuration = Mutex(configuration)
     booted = configuration.withoutAttached
     refused = Mutex(alarm)
@@ -66,6 +71,9 @@ final class Daemon: Sendable {
     try pipelines.start(PipelineWorker.Plan(configuration))
     try intake.start()
     try LocalSocket.serve(configuration.status.socket) { [self] in await statusDocument() }
+    let source = DaemonSource(daemon: self)
+    statusSource.withLock { $0 = source }
+    await api.apply(configuration.status.api, source: source)
   }
 
   /// Takes over another configuration without losing or repeating a message: what was read under the
@@ -76,6 +84,7 @@ final class Daemon: Sendable {
     try await pipelines.reload(PipelineWorker.Plan(next))
     await uplinks.apply(next.uplinks)
     intake.reload(sources: next.sources)
+    if let source = statusSource.withLock({ $0 }) { await api.apply(next.status.api, source: source) }
     configuration.withLock { $0 = next.withoutAttached }
     refused.withLock { $0 = nil }
     brokenTables.withLock { $0 = [] }
@@ -125,6 +134,8 @@ final class Daemon: Sendable {
     }
     await pipelines.finish(deadline: SystemClock.monotonic() + share(2))
     await uplinks.stop(deadline: end)
+    await api.stop()
+    statusSource.withLock { $0 = nil }
     spool.close()
     unlink(booted.status.socket)
   }
@@ -149,7 +160,7 @@ extension Configuration {
   func keysThatNeedARestart(since before: Configuration) -> [String] {
     var keys: [String] = []
     if spool != before.spool || group != before.group { keys.append("spool") }
-    if status != before.status { keys.append("status") }
+    if status.socket != before.status.socket { keys.append("status") }
     return keys
   }
 }

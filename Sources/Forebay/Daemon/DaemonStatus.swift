@@ -30,7 +30,7 @@ extension Daemon {
     return StatusReport(
       gateway: configuration.gateway.id, site: configuration.gateway.site,
       software: Version.current, uptimeSeconds: Double(now.monotonic - started) / 1e9,
-      clockSynchronised: now.quality == .synchronised, residentBytes: ProcessMemory.resident(),
+      clockSynchronised: now.quality == .synchronised, listen: api.listen, residentBytes: ProcessMemory.resident(),
       writtenBytes: ProcessDisk.written().flatMap { now in writtenBefore.map { now - $0 } },
       sources: sources.map(StatusReport.Source.init),
       spool: StatusReport.Spool(
@@ -87,6 +87,7 @@ extension Daemon {
       alarms.append(StatusReport.Alarm(kind: kind, text: text))
     }
     if let text = configurationAlarm { raise("configuration", text) }
+    if let text = api.fault { raise("api", text) }
     for text in tableFaults { raise("table", "\(text); the old one goes on") }
     if let text = spool.space.parked { raise("parked", text) }
     if let text = pipelines.trouble { raise("pipelines", text) }
@@ -125,6 +126,11 @@ extension Daemon {
         "\(Output.count(book.ledger.inOutbox, "reading")) of pipeline \(book.pipeline) wait for uplink "
           + "\(book.uplink.isEmpty ? "unknown" : book.uplink), which is not configured: configure it until "
           + "they are delivered")
+    }
+    for pause in self.uplinks.paused {
+      raise(
+        "paused",
+        "uplink \(pause.uplink) is paused since \(pause.since) by \(pause.by): nothing is delivered; resume it")
     }
     for uplink in uplinks {
       for hold in uplink.holds {

@@ -103,6 +103,8 @@ struct StatusReport: Codable, Sendable {
   var software: String
   var uptimeSeconds: Double
   var clockSynchronised: Bool
+  /// Where the HTTP API listens, such as `127.0.0.1:8420`; nil where it does not.
+  var listen: String?
   var residentBytes: Int64
   /// Bytes that the kernel has booked to the daemon for writing to disk since it started (proc(5), io); nil
   /// when the kernel does not say.

@@ -8,10 +8,26 @@ final class Uplinks: Sendable {
   private let outbox: any Outbox
   private let logger: Logger
   private let drivers = Mutex<[String: UplinkDriver]>([:])
+  private let pauses: PausedUplinks
 
-  init(outbox: any Outbox, logger: Logger) {
+  /// - Parameter spool: the folder, in which is kept which of them are paused.
+  init(outbox: any Outbox, spool: String, logger: Logger) {
     self.outbox = outbox
     self.logger = logger
+    pauses = PausedUplinks(spool: spool, logger: logger)
+  }
+
+  /// Those that an operator has stopped, by name.
+  var paused: [PausedUplinks.Pause] { pauses.all }
+
+  /// Stops an uplink, also over restarts, or lets it go on.
+  /// - Parameter pause: nil: it goes on.
+  /// - Returns: false where there is no such uplink.
+  func pause(_ name: String, _ pause: PausedUplinks.Pause?) async throws -> Bool {
+    guard let driver = drivers.withLock({ $0[name] }) else { return false }
+    try pauses.set(name, pause)
+    await driver.pause(pause != nil)
+    return true
   }
 
   /// Starts, changes and stops drivers until they are what the configuration says.
@@ -29,6 +45,7 @@ final class Uplinks: Sendable {
         let driver = UplinkDriver(
           settings: setting, outbox: outbox, logger: logger, seed: .random(in: 0 ... .max),
           now: SystemClock.monotonic, make: { [logger] in Uplinks.make($0, logger: logger) })
+        if pauses.contains(setting.name) { await driver.pause(true) }
         await driver.start()
         drivers.withLock { $0[setting.name] = driver }
       }

@@ -172,6 +172,7 @@ final class Demonstration {
       sources:
         local: { mqtt: { url: "mqtt://127.0.0.1:\(brokerPort)" } }
       spool: { directory: spool, max: 1 GiB, min_free: 64 MiB }
+      status: { listen: "127.0.0.1:0" }
       pipelines:
         machines:
           from: ["sensors/{device}/{series}"]

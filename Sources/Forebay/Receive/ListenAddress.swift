@@ -4,6 +4,11 @@ struct ListenAddress: Sendable, Hashable, CustomStringConvertible {
   /// 0: any free port.
   var port: Int
 
+  init(host: String, port: Int) {
+    self.host = host
+    self.port = port
+  }
+
   /// Nil unless there is a host, a colon and a port up to 65535.
   init?(_ text: String) {
     guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...])

@@ -42,15 +42,21 @@ package struct Contract: Sendable, Hashable {
   package var expectations: [Expectation]
   /// Of the file that it was read from: what tells two contracts apart.
   package var digest: Digest
+  /// Who answers for the data, and what it is, in words of their own.
+  package var owner: String?
+  package var about: String?
 
   package init(
-    name: String, version: ContractVersion, schema: JSONSchema, expectations: [Expectation] = [], digest: Digest
+    name: String, version: ContractVersion, schema: JSONSchema, expectations: [Expectation] = [], digest: Digest,
+    owner: String? = nil, about: String? = nil
   ) {
     self.name = name
     self.version = version
     self.schema = schema
     self.expectations = expectations
     self.digest = digest
+    self.owner = owner
+    self.about = about
   }
 
   /// As configurations name it: `climate@1.2.0`.

@@ -50,7 +50,8 @@ struct ContractFileReader {
     guard faults.isEmpty, let name, let version, let schema else { return nil }
     return ContractFile(
       contract: Contract(
-        name: name, version: version, schema: schema.compiled, expectations: expectations, digest: digest()),
+        name: name, version: version, schema: schema.compiled, expectations: expectations, digest: digest(),
+        owner: owner, about: description),
       schema: schema.text, owner: owner, description: description, compatibility: compatibility)
   }
 

@@ -105,8 +105,8 @@ struct ConfigurationErrorTests {
         "    key: device", "    key: device\n    forecast: { every: 10 s }",
         "12:5 error pipelines.climate.forecast", "this version has no such key here"),
       Case(
-        "spool:", "status: { listen: 127.0.0.1:80 }\nspool:",
-        "6:11 error status.listen", "this version has no such key here"),
+        "spool:", "status: { cors: all }\nspool:",
+        "6:11 error status.cors", "this version has no such key here"),
       Case(
         "      url: mqtts", "      password: hunter2\n      url: mqtts",
         "5:7 error sources.floor.mqtt.password", "did you mean 'password_file'?"),

@@ -1,0 +1,119 @@
+internal import Logging
+internal import Status
+internal import Synchronization
+
+/// Keeps the HTTP API where the configuration says. One that cannot listen is an alarm and is tried again: the
+/// gateway's work does not depend on being looked at.
+final class StatusService: Sendable {
+  /// Nanoseconds between two attempts to listen.
+  private static let retry: UInt64 = 10_000_000_000
+  /// Nanoseconds for answers that have begun, when it stops.
+  private static let grace: Int64 = 1_000_000_000
+
+  private struct State: Sendable {
+    var settings: StatusServer.Settings?
+    var server: StatusServer?
+    var listen: String?
+    var fault: String?
+    var retrying: Task<Void, Never>?
+    var sampling: Task<Void, Never>?
+  }
+
+  private let state = Mutex(State())
+  private let logger: Logger
+
+  init(logger: Logger) { self.logger = logger }
+
+  /// Where it listens, with the port that was drawn; nil where it does not.
+  var listen: String? { state.withLock { $0.listen } }
+
+  /// Why it does not listen although it should, or not as it should.
+  var fault: String? { state.withLock { $0.fault ?? $0.server?.tokensFault } }
+
+  /// Listens there from now on, and nowhere else; returns after the first attempt.
+  /// - Parameter settings: nil: off.
+  func apply(_ settings: StatusServer.Settings?, source: DaemonSource) async {
+    let (same, server) = state.withLock { ($0.settings == settings, $0.server) }
+    guard !same else {
+      server.map(renew)
+      return
+    }
+    await stop()
+    guard let settings else { return }
+    let sampling = Task { await sample(source) }
+    state.withLock {
+      $0.settings = settings
+      $0.sampling = sampling
+    }
+    if await attempt(settings, source) { return }
+    let retrying = Task {
+      while !Task.isCancelled {
+        try? await Task.sleep(nanoseconds: StatusService.retry)
+        if Task.isCancelled { return }
+        if await attempt(settings, source) { return }
+      }
+    }
+    state.withLock { $0.retrying = retrying }
+  }
+
+  func stop() async {
+    let old = state.withLock { state in
+      defer { state = State() }
+      return state
+    }
+    let (retrying, server) = (old.retrying, old.server)
+    old.sampling?.cancel()
+    retrying?.cancel()
+    await retrying?.value
+    await server?.stop(grace: StatusService.grace)
+    // What was begun while it was cancelled.
+    await state.withLock { $0.server.take() }?.stop(grace: 0)
+  }
+
+  /// Keeps the history while somebody can ask for it.
+  private func sample(_ source: DaemonSource) async {
+    while !Task.isCancelled {
+      if let report = try? await source.daemon.report() { source.history.add(report, now: SystemClock.monotonic()) }
+      try? await Task.sleep(nanoseconds: UInt64(StatusHistory.step) * 1_000_000_000)
+    }
+  }
+
+  /// Takes over certificates that have changed.
+  private func renew(_ server: StatusServer) {
+    do {
+      try server.reload()
+      state.withLock { $0.fault = nil }
+    } catch {
+      logger.error("the status API goes on with its old certificate", metadata: ["error": "\(error)"])
+      state.withLock { $0.fault = "the status API goes on with its old certificate: \(error)" }
+    }
+  }
+
+  private func attempt(_ settings: StatusServer.Settings, _ source: any StatusSource) async -> Bool {
+    let place = ListenAddress(host: settings.host, port: settings.port)
+    do {
+      let server = try StatusServer(
+        settings, source: source, logger: logger, wall: SystemClock.wall, monotonic: SystemClock.monotonic)
+      let port = try await server.start()
+      let listen = ListenAddress(host: settings.host, port: port).description
+      state.withLock {
+        $0.server = server
+        $0.listen = listen
+        $0.fault = nil
+      }
+      logger.notice("the status API listens", metadata: ["address": "\(listen)"])
+      return true
+    } catch {
+      let fault =
+        "the status API cannot listen at \(place): \(error); it is tried again, and status.listen names another place"
+      let isNew = state.withLock { state in
+        defer { state.fault = fault }
+        return state.fault == nil
+      }
+      if isNew {
+        logger.error("the status API cannot listen", metadata: ["address": "\(place)", "error": "\(error)"])
+      }
+      return false
+    }
+  }
+}

@@ -1,0 +1,101 @@
+internal import HTTPTypes
+internal import NIOCore
+internal import NIOHTTPTypes
+
+/// Closes a connection that takes its time: who trickles a request, does not read the answer or keeps silent holds
+/// one of the few places.
+///
+/// It stands behind the HTTP decoder; what TLS and the decoder wait for counts against the same time. It belongs to
+/// one channel and is used on its event loop only.
+final class ConnectionDeadline: ChannelDuplexHandler, RemovableChannelHandler {
+  typealias InboundIn = HTTPRequestPart
+  typealias InboundOut = HTTPRequestPart
+  typealias OutboundIn = HTTPResponsePart
+  typealias OutboundOut = HTTPResponsePart
+
+  struct Limits: Sendable, Hashable {
+    /// From the connection, TLS included, to the end of the first request's head.
+    var head = TimeAmount.seconds(10)
+    /// From the head to the last byte of the answer that the client has taken.
+    var answer = TimeAmount.seconds(60)
+    /// Between an answer and the head of the next request.
+    var idle = TimeAmount.seconds(75)
+    /// Between two pieces of a stream of events that the client has taken; several times its heartbeat.
+    var stream = TimeAmount.seconds(60)
+  }
+
+  private let limits: Limits
+  private var deadline = NIODeadline.distantFuture
+  private var timer: Scheduled<Void>?
+  /// Requests that have begun and whose answers have not ended.
+  private var open = 0
+  private var isStreaming = false
+
+  init(_ limits: Limits) { self.limits = limits }
+
+  func handlerAdded(context: ChannelHandlerContext) { arm(limits.head, context) }
+
+  func handlerRemoved(context: ChannelHandlerContext) {
+    timer?.cancel()
+    timer = nil
+  }
+
+  func channelInactive(context: ChannelHandlerContext) {
+    timer?.cancel()
+    timer = nil
+    context.fireChannelInactive()
+  }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    if case .head = unwrapInboundIn(data) {
+      open += 1
+      if open == 1 { arm(limits.answer, context) }
+    }
+    context.fireChannelRead(data)
+  }
+
+  func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+    let isEnd: Bool
+    switch unwrapOutboundIn(data) {
+    case .head(let head):
+      isStreaming = head.headerFields[.contentType] == EventStream.contentType
+      isEnd = false
+    case .body: isEnd = false
+    case .end: isEnd = true
+    }
+    guard isStreaming || isEnd else { return context.write(data, promise: promise) }
+    let written = promise ?? context.eventLoop.makePromise(of: Void.self)
+    context.write(data, promise: written)
+    written.futureResult.assumeIsolated().whenSuccess { self.didWrite(isEnd: isEnd, context) }
+  }
+
+  /// The system has taken a piece of a stream, or the end of an answer.
+  private func didWrite(isEnd: Bool, _ context: ChannelHandlerContext) {
+    guard isEnd else { return arm(limits.stream, context) }
+    isStreaming = false
+    open = max(0, open - 1)
+    arm(open > 0 ? limits.answer : limits.idle, context)
+  }
+
+  private func arm(_ time: TimeAmount, _ context: ChannelHandlerContext) {
+    deadline = .now() + time
+    // A later end is found when the timer fires; an earlier one needs another timer.
+    if timer == nil || time < limits.idle {
+      timer?.cancel()
+      schedule(context)
+    }
+  }
+
+  private func schedule(_ context: ChannelHandlerContext) {
+    timer = context.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) { self.fire(context) }
+  }
+
+  private func fire(_ context: ChannelHandlerContext) {
+    timer = nil
+    guard deadline <= .now() else { return schedule(context) }
+    context.close(promise: nil)
+  }
+}
+
+@available(*, unavailable)
+extension ConnectionDeadline: Sendable {}

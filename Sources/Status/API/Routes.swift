@@ -1,0 +1,74 @@
+internal import HTTPTypes
+
+/// Every resource of the API. The most specific of those that share a prefix stands first; openapi.json describes
+/// each, and a test holds the two together.
+enum Routes {
+  static let all: [Route] = health + views + records + Actions.routes
+
+  private static let health: [Route] = [
+    Route(.get, "/healthz", nil) { call async throws(Problem) in
+      let health = await call.source.health()
+      return .state(health.isAlive ? 200 : 503, state(health.isAlive ? [] : ["the pipelines' thread stands still"]))
+    },
+    Route(.get, "/readyz", nil) { call async throws(Problem) in
+      let health = await call.source.health()
+      let isReady = health.isAlive && health.notReady.isEmpty
+      return .state(isReady ? 200 : 503, state(health.notReady))
+    },
+    Route(.get, "/metrics", .viewer) { call async throws(Problem) in
+      guard let page = await call.source.metrics() else { throw .notFound("this daemon has no metrics") }
+      return .bytes(page, contentType: "text/plain; version=0.0.4; charset=utf-8")
+    },
+  ]
+
+  private static let views: [Route] = [
+    view("/v1/status", .summary), view("/v1/report", .report), view("/v1/pipelines", .pipelines),
+    Route(.get, "/v1/pipelines/{pipeline}", .viewer) { call async throws(Problem) in
+      try await call.ask(.pipeline(call.path["pipeline"] ?? ""))
+    },
+    Route(.get, "/v1/pipelines/{pipeline}/devices", .viewer, parameters: paging) { call async throws(Problem) in
+      try await call.ask(.devices(pipeline: call.path["pipeline"] ?? "", try call.page(upTo: 1000)))
+    },
+    view("/v1/sources", .sources), view("/v1/uplinks", .uplinks), view("/v1/replays", .replays),
+    view("/v1/datasets", .datasets), view("/v1/ledger", .ledger), view("/v1/alarms", .alarms),
+    view("/v1/objectives", .objectives), view("/v1/history", .history), view("/v1/traces", .traces),
+  ]
+
+  private static let records: [Route] = [
+    Route(.get, "/v1/dead-letters", .viewer, parameters: paging.union(choosing)) { call async throws(Problem) in
+      try await call.ask(.deadLetters(try call.letters(), try call.page(upTo: 1000)))
+    },
+    Route(.get, "/v1/dead-letters/counts", .viewer, parameters: choosing) { call async throws(Problem) in
+      try await call.ask(.deadLetterCounts(try call.letters()))
+    },
+    Route(.get, "/v1/dead-letters/{letter}", .viewer) { call async throws(Problem) in
+      guard let id = call.path["letter"].flatMap({ Int64($0) }), id > 0 else {
+        throw .invalid("a dead letter has a number")
+      }
+      return try await call.ask(.deadLetter(id))
+    },
+    // A batch's name has slashes: it stands in the query.
+    Route(.get, "/v1/lineage", .viewer, parameters: ["batch"]) { call async throws(Problem) in
+      guard let batch = call.parameters["batch"] else { throw .invalid("'batch' names a batch") }
+      return try await call.ask(.lineage(batch: batch))
+    },
+  ]
+
+  private static let paging: Set = ["limit", "after"]
+  private static let choosing: Set = ["pipeline", "stage", "rule"]
+
+  private static func view(_ template: String, _ question: StatusQuestion) -> Route {
+    Route(.get, template, .viewer) { call async throws(Problem) in try await call.ask(question) }
+  }
+
+  private static func state(_ reasons: [String]) -> [UInt8] {
+    var writer = JSONWriter(capacity: 128)
+    writer.object { object in
+      object.value("status", reasons.isEmpty ? "ok" : "failing")
+      object.array("reasons") { list in
+        for reason in reasons { list.value(nil, reason) }
+      }
+    }
+    return writer.bytes
+  }
+}

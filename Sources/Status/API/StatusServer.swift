@@ -1,0 +1,147 @@
+internal import HummingbirdCore
+package import Logging
+internal import NIOCore
+internal import NIOPosix
+internal import Synchronization
+
+/// The HTTP server of the gateway's status: API, metrics and page.
+package final class StatusServer: Sendable {
+  package struct Settings: Sendable, Hashable {
+    /// A literal address, or `localhost`.
+    package var host: String
+    /// 0 draws a free one.
+    package var port: Int
+    /// What somebody without a token is; nil: nobody.
+    package var anonymous: Role?
+    /// Names beside loopback's under which the server is asked; in lower case, without a port.
+    package var hosts: Set<String> = []
+    /// Nil: in the clear.
+    package var tls: TLS?
+    /// A file of tokens (``AccessTokenFile``), read anew when it has changed; nil: there are none.
+    package var tokensFile: String?
+    /// Roles of clients by a name in their certificate.
+    package var certificates: [String: Role] = [:]
+
+    package init(host: String, port: Int, anonymous: Role? = .viewer) {
+      self.host = host
+      self.port = port
+      self.anonymous = anonymous
+    }
+
+    /// Whether nobody beyond this machine can reach it.
+    package var isLoopback: Bool { StatusServer.isLoopback(host) }
+  }
+
+  /// Connections at once: a page, a scraper, a fleet's puller and a few people with room to spare; each may cost
+  /// some 50 kB.
+  static let maximumConnections = 64
+  /// Of a request's head: tokens and names of pipelines are short.
+  static let maximumHead = 16_384
+
+  /// Of one address beyond loopback: the others find room.
+  static let maximumConnectionsOfClient = 16
+
+  private typealias Listener = Server<GuardedChannel>
+  private struct Running: Sendable {
+    var listener: Listener
+    var task: Task<Void, any Error>
+  }
+
+  private let settings: Settings
+  private let responder: StatusResponder
+  private let guardian: ConnectionGuard
+  private let gate: RequestGate
+  private let logger: Logger
+  private let running = Mutex<Running?>(nil)
+
+  /// - Parameters:
+  ///   - assets: by path, such as `/` and `/page.css`.
+  ///   - wall: nanoseconds since 1970.
+  ///   - monotonic: nanoseconds of a clock that nobody sets.
+  /// - Throws: which certificate cannot be used.
+  package init(
+    _ settings: Settings, source: any StatusSource, assets: [String: PageAsset] = [:], logger: Logger,
+    wall: @escaping @Sendable () -> Int64, monotonic: @escaping @Sendable () -> Int64
+  ) throws(TLSFault) {
+    self.settings = settings
+    // What Hummingbird tells of its comings and goings is for its developers.
+    var logger = logger
+    logger.logLevel = max(logger.logLevel, .error)
+    self.logger = logger
+    guardian = ConnectionGuard(
+      context: try settings.tls?.context(),
+      perClient: settings.isLoopback ? StatusServer.maximumConnections : StatusServer.maximumConnectionsOfClient)
+    gate = RequestGate(settings, monotonic: monotonic)
+    responder = StatusResponder(
+      source: source, routes: Routes.all, assets: assets, gate: gate, wall: wall)
+  }
+
+  /// Begins to listen. Once.
+  /// - Returns: the port.
+  /// - Throws: why it cannot: the port is taken, the address is not ours.
+  package func start() async throws -> Int {
+    let started = AsyncStream<Int>.makeStream()
+    let limits = ConnectionDeadline.Limits()
+    let http = HTTP1Channel(
+      responder: responder.respond,
+      configuration: .init(
+        additionalChannelHandlers: [ConnectionDeadline(limits)],
+        httpDecoderConfiguration: .init(
+          maxHeaderFieldSize: StatusServer.maximumHead, maxHeaderListSize: StatusServer.maximumHead,
+          maxHeaderFieldCount: 64)))
+    let listener = Server(
+      childChannelSetup: GuardedChannel(base: http, guardian: guardian),
+      configuration: ServerConfiguration(
+        address: .hostname(settings.host, port: settings.port), backlog: 64,
+        availableConnectionsDelegate: .maximum(StatusServer.maximumConnections, logger: logger)),
+      onServerRunning: { channel in
+        started.continuation.yield(channel.localAddress?.port ?? 0)
+        started.continuation.finish()
+      },
+      eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: logger)
+    let task = Task {
+      defer { started.continuation.finish() }
+      try await listener.run()
+    }
+    running.withLock { $0 = Running(listener: listener, task: task) }
+    for await port in started.stream { return port }
+    running.withLock { $0 = nil }
+    try await task.value
+    throw CancellationError()
+  }
+
+  /// Reads certificates and keys anew, for connections that begin from now on; the old ones go on where they cannot
+  /// be used.
+  package func reload() throws(TLSFault) {
+    if let tls = settings.tls { guardian.context = try tls.context() }
+  }
+
+  /// Why the file of tokens cannot be used, so that there are no tokens; nil when it can, or when there is none.
+  package var tokensFault: String? { gate.tokens?.fault }
+
+  /// Takes no more connections, ends those that are open, and returns when all have ended.
+  /// - Parameter grace: nanoseconds for answers that have begun.
+  package func stop(grace: Int64) async {
+    guard let running = running.withLock({ running in
+      defer { running = nil }
+      return running
+    }) else { return }
+    let cutting = Task {
+      try await Task.sleep(nanoseconds: UInt64(max(0, grace)))
+      running.task.cancel()
+    }
+    try? await running.listener.shutdownGracefully()
+    _ = await running.task.result
+    cutting.cancel()
+  }
+
+  /// Whether an address is loopback's (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3).
+  package static func isLoopback(_ host: String) -> Bool {
+    host == "localhost" || host == "::1" || (host.hasPrefix("127.") && isIPv4(host))
+  }
+
+  private static func isIPv4(_ host: String) -> Bool {
+    let parts = host.split(separator: ".", omittingEmptySubsequences: false)
+    return parts.count == 4 && parts.allSatisfy { UInt8($0) != nil }
+  }
+}
