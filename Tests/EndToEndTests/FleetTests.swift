@@ -63,7 +63,8 @@ import Testing
     for gateway in document.gateways {
       let isWell = gateway.labels?["behaviour"] == "well"
       let isSeen = ["ok", "warning", "critical"].contains(gateway.state)
-      #expect(isWell == isSeen, "\(gateway.name): \(gateway.labels ?? [:]) is \(gateway.state), \(gateway.reason ?? "")")
+      let seen = "\(gateway.name): \(gateway.labels ?? [:]) is \(gateway.state), \(gateway.reason ?? "")"
+      #expect(isWell == isSeen, "\(seen)")
       #expect(isWell || gateway.reason?.isEmpty == false)
     }
     let states = document.gateways.map(\.state)
@@ -108,7 +109,8 @@ import Testing
     let list = try gateways.folder.write(lines[0] + "\n", to: "list.txt")
     let log = gateways.folder.file("fleet.log")
     let child = try ChildProcess(
-      House.forebay, ["fleet", "--inventory", list, "--every", "1s", "--serve", "127.0.0.1:0", "--fail-on", "unreachable"],
+      House.forebay,
+      ["fleet", "--inventory", list, "--every", "1s", "--serve", "127.0.0.1:0", "--fail-on", "unreachable"],
       output: log)
     #expect(eventually(within: 10) { TemporaryDirectory.read(log).contains("listening on ") })
     let address = try #require(

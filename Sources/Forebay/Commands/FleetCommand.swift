@@ -104,7 +104,9 @@ struct FleetCommand: AsyncParsableCommand {
     guard !urls.isEmpty || inventory != nil || !dns.isEmpty else {
       throw ValidationError("Name gateways: URLs, --inventory FILE or --dns NAME.")
     }
-    guard ["http", "https"].contains(scheme) else { throw ValidationError("--scheme \(scheme): expected https or http.") }
+    guard ["http", "https"].contains(scheme) else {
+      throw ValidationError("--scheme \(scheme): expected https or http.")
+    }
     guard (1...10_000).contains(concurrency) else { throw ValidationError("--concurrency: expected 1 to 10000.") }
     guard limit >= 0 else { throw ValidationError("--limit: expected 0 or more.") }
     guard [json, prometheus, fileSd].count(where: { $0 }) <= 1 else {
@@ -139,7 +141,9 @@ struct FleetCommand: AsyncParsableCommand {
       for warning in loaded.warnings { Output.complain("forebay fleet: \(warning)") }
       if fileSd { return StandardStream.output.write(line: try FleetTargets.json(loaded.fleet.targets)) }
       var settings = try settings()
-      settings.mostKept = FileDescriptors.raise() - settings.concurrency - FileDescriptors.spare
+      let connections = max(1, FileDescriptors.raise() - FileDescriptors.spare)
+      settings.concurrency = min(settings.concurrency, connections)
+      settings.mostKept = connections - settings.concurrency
       let monitor = FleetMonitor(settings)
       board = settings.interval == nil ? await askOnce(monitor, loaded) : try await watch(monitor, loaded)
       await monitor.stop()

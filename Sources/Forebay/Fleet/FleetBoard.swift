@@ -1,6 +1,6 @@
 /// What came of asking a gateway once.
 enum PullOutcome: Sendable, Hashable {
-  case answered(GatewaySummary)
+  case answered(PulledStatus)
   /// Nothing that tells how it is: no connection, no answer in time, no permission. In words.
   case unreachable(String)
   /// Something answers that is not the gateway as it ought to be. In words.
@@ -40,7 +40,7 @@ struct FleetBoard: Sendable {
     /// The id that it answered with first.
     var identity: String?
     /// What it said when it last answered as it ought to.
-    var summary: GatewaySummary?
+    var summary: PulledStatus?
     /// Wall nanoseconds since 1970, of ``summary``.
     var lastSeen: Int64?
     /// Nanoseconds that asking took, the last time.
@@ -156,7 +156,7 @@ struct FleetBoard: Sendable {
   }
 
   /// The alarm that matters most, and how many more there are.
-  private static func words(_ summary: GatewaySummary) -> String {
+  private static func words(_ summary: PulledStatus) -> String {
     let others = summary.pages + summary.tickets - 1
     let more = others > 0 ? " (and \(Output.count(Int64(others), "more alarm")))" : ""
     guard let alarm = summary.alarms.first else {

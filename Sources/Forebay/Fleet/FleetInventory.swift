@@ -201,7 +201,8 @@ struct FleetInventory {
       key.utf8.allSatisfy({ isLetter($0) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) })
     else {
       return diagnostics.error(
-        at: place, path: path, "\(quoted(key)) is no label, expected letters, digits and '_', not beginning with a digit")
+        at: place, path: path,
+        "\(quoted(key)) is no label, expected letters, digits and '_', not beginning with a digit")
     }
     guard !["gateway", "site", "url", "state", "severity", "le"].contains(key) else {
       return diagnostics.error(at: place, path: path, "the label \(quoted(key)) is taken by the fleet itself")

@@ -146,7 +146,7 @@ final class FleetMonitor: Sendable {
     switch answer.status {
     case 200:
       do throws(InvalidStatus) {
-        return .answered(try GatewaySummary(body: answer.body))
+        return .answered(try PulledStatus(body: answer.body))
       } catch {
         return .invalid(error.reason)
       }

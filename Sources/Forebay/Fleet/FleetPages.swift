@@ -79,7 +79,7 @@ struct FleetDocument: Encodable, Sendable {
 }
 
 extension FleetDocument.Status {
-  init(_ summary: GatewaySummary) {
+  init(_ summary: PulledStatus) {
     self.init(
       gateway: summary.gateway, software: summary.software, uptimeSeconds: summary.uptimeSeconds,
       clockSynchronised: summary.clockSynchronised, pages: summary.pages, tickets: summary.tickets,
@@ -157,7 +157,8 @@ enum FleetMetrics {
     page.family(
       "forebay_fleet_gateway_state", "gauge", "0 ok, 1 warning, 2 critical, 3 unreachable, 4 invalid.")
     for (name, entry) in entries {
-      if let state = entry.state { page.sample("forebay_fleet_gateway_state", labels(name, entry), Double(state.rawValue)) }
+      guard let state = entry.state else { continue }
+      page.sample("forebay_fleet_gateway_state", labels(name, entry), Double(state.rawValue))
     }
     page.family(
       "forebay_fleet_gateway_last_seen_timestamp_seconds", "gauge", "When a gateway last told its status.")
@@ -170,13 +171,14 @@ enum FleetMetrics {
     let current = entries.compactMap { name, entry in
       entry.isCurrent ? entry.summary.map { (labels: labels(name, entry), summary: $0) } : nil
     }
-    func figures(_ name: String, _ help: String, _ value: (GatewaySummary) -> Double?) {
+    func figures(_ name: String, _ help: String, _ value: (PulledStatus) -> Double?) {
       page.family(name, "gauge", help)
       for one in current {
         if let value = value(one.summary) { page.sample(name, one.labels, value) }
       }
     }
-    figures("forebay_fleet_gateway_freshness_seconds", "How long the oldest data has waited that is not delivered yet.") {
+    figures("forebay_fleet_gateway_freshness_seconds", "How long the oldest data has waited that is not delivered yet.")
+    {
       $0.freshnessSeconds
     }
     figures("forebay_fleet_gateway_backlog_messages", "Messages that no pipeline has read yet.") {

@@ -23,7 +23,8 @@ struct FleetRule: Sendable, Hashable {
     let words = FleetBoard.State.allCases.filter { $0 != .ok }
     guard let state = words.first(where: { pair.first.map(String.init) == $0.word }) else {
       throw Fault(
-        description: "'\(text)': expected one of \(words.map(\.word).joined(separator: ", ")), alone or with =5% or =10")
+        description: "'\(text)': expected one of \(words.map(\.word).joined(separator: ", ")), alone or with =5% or =10"
+      )
     }
     self.state = state
     self.text = text

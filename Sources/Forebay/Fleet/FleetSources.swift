@@ -76,7 +76,8 @@ struct FleetSources: Sendable, Hashable {
 
     var fleet = ReadyFleet(targets: targets)
     for credentials in Set(targets.map(\.credentials)) {
-      if let path = credentials.tokenFile, fleet.tokens[path] == nil { fleet.tokens[path] = try FleetSources.token(path) }
+      guard let path = credentials.tokenFile, fleet.tokens[path] == nil else { continue }
+      fleet.tokens[path] = try FleetSources.token(path)
     }
     for credentials in Set(targets.filter(\.isEncrypted).map(\.credentials.forTLS)) {
       fleet.contexts[credentials] = try FleetSources.context(credentials)

@@ -46,7 +46,7 @@ struct PullAnswer: Sendable, Hashable {
 /// deadline, size and connection are bounded in one place, and ten thousand of them cost a few kilobytes each.
 ///
 /// Everything happens on one event loop, so that state needs no lock.
-final class GatewayClient: @unchecked Sendable {  // `current`, `kept` and `isBusy` are touched on `loop` only.
+final class GatewayClient: @unchecked Sendable {  // Its variables are touched on `loop` only.
   let target: FleetTarget
   let loop: any EventLoop
   private let limits: PullLimits
@@ -56,6 +56,8 @@ final class GatewayClient: @unchecked Sendable {  // `current`, `kept` and `isBu
   private var kept: (channel: any Channel, exchange: StatusExchange)?
   private var current: (channel: any Channel, exchange: StatusExchange)?
   private var isBusy = false
+  /// Counts pulls: a connection that comes about too late belongs to none.
+  private var pulls = 0
 
   /// - Parameters:
   ///   - token: for the `Authorization` field; nil: none.
@@ -84,6 +86,7 @@ final class GatewayClient: @unchecked Sendable {  // `current`, `kept` and `isBu
     loop.execute { [self] in
       guard !isBusy else { return promise.fail(PullFailure(.unreachable, "the pull before is not over yet")) }
       isBusy = true
+      pulls += 1
       let deadline = loop.scheduleTask(in: .nanoseconds(limits.total)) { [self] in expire(promise) }
       promise.futureResult.whenComplete { [self] _ in
         deadline.cancel()
@@ -147,12 +150,13 @@ final class GatewayClient: @unchecked Sendable {  // `current`, `kept` and `isBu
     } else {
       connected = bootstrap.connect(host: target.host, port: target.port)
     }
+    let pull = pulls
     connected.hop(to: loop).whenComplete { [self] result in
       switch result {
       case .failure(let error): promise.fail(PullFailure(.unreachable, "cannot connect: \(GatewayClient.words(error))"))
       case .success(let channel):
         // The deadline may have come first.
-        guard isBusy, current == nil else { return channel.close(promise: nil) }
+        guard isBusy, pull == pulls else { return channel.close(promise: nil) }
         ask(channel, exchange, isReused: false, promise)
       }
     }
@@ -197,7 +201,8 @@ final class GatewayClient: @unchecked Sendable {  // `current`, `kept` and `isBu
       // The library tells the reasons apart in its text only.
       let text = "\(error)"
       if text.contains("CERTIFICATE_VERIFY_FAILED") {
-        return PullFailure(.invalid, "wrong certificate: no authority that is trusted vouches for it, or it has expired")
+        let cause = "no authority that is trusted vouches for it, or it has expired"
+        return PullFailure(.invalid, "wrong certificate: \(cause)")
       }
       if text.contains("WRONG_VERSION_NUMBER") || text.contains("HTTP_REQUEST") {
         return PullFailure(.invalid, "what answers does not speak TLS")

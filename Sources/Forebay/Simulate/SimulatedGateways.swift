@@ -268,7 +268,8 @@ enum SimulatedStatus {
     var alarms: [String] = []
     if isCritical {
       alarms.append(
-        alarm("parked", "", "page", "the disk has 12 MiB left, and 1 GiB must stay free: make room, or raise spool.max"))
+        alarm("parked", "", "page", "the disk has 12 MiB left, and 1 GiB must stay free: make room, or raise spool.max")
+      )
     }
     if isWarning { alarms.append(alarm("clock", "", "ticket", "the clock is not synchronised: look at timedatectl")) }
     let received = 1_000_000 + answers * 150

@@ -57,7 +57,8 @@ enum CentralTools {
     let tested = try tests.map(CentralTools.text).joined()
     for file in try CentralTools.files("rules", ".yml") {
       for alert in try CentralTools.matches(#"^ *- alert: (\w+)$"#, in: try CentralTools.text(file)) {
-        #expect(tested.contains("alertname: \(alert)\n        exp_alerts:\n          - exp_labels"), "\(alert) never fires")
+        let fires = "alertname: \(alert)\n        exp_alerts:\n          - exp_labels"
+        #expect(tested.contains(fires), "\(alert) never fires")
         #expect(tested.contains("alertname: \(alert), exp_alerts: [] }"), "\(alert) never resolves")
       }
     }
@@ -71,7 +72,10 @@ enum CentralTools {
     for (severity, receiver) in [("page", "on-call"), ("ticket", "tickets")] {
       let routed = try ChildProcess.run(
         CentralTools.amtool,
-        ["config", "routes", "test", "--config.file", file, "--verify.receivers=\(receiver)", "severity=\(severity)", "site=s"])
+        [
+          "config", "routes", "test", "--config.file", file, "--verify.receivers=\(receiver)",
+          "severity=\(severity)", "site=s",
+        ])
       #expect(routed.status == 0, "\(routed.output)")
     }
   }
@@ -107,7 +111,8 @@ enum CentralTools {
   func runbooks() throws {
     var seen = 0
     for file in try CentralTools.files("rules", ".yml") {
-      for link in try CentralTools.matches(#"\$externalLabels.runbooks \}\}/([a-z]+\.md#[a-z-]+)$"#, in: CentralTools.text(file)) {
+      let pattern = #"\$externalLabels.runbooks \}\}/([a-z]+\.md#[a-z-]+)$"#
+      for link in try CentralTools.matches(pattern, in: CentralTools.text(file)) {
         let parts = link.split(separator: "#").map(String.init)
         let page = try CentralTools.text(CentralTools.root + "/docs/\(parts[0])")
         let headings = try CentralTools.matches("^#+ `?([^`\n]+)`?$", in: page).map {

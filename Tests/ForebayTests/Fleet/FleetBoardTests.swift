@@ -17,13 +17,13 @@ import Testing
 
   private func url(_ index: Int) -> String { "http://h\(index):8420" }
 
-  private func summary(_ id: String, _ state: String = "ok", pages: Int = 0, tickets: Int = 0) throws -> GatewaySummary {
+  private func summary(_ id: String, _ state: String = "ok", pages: Int = 0, tickets: Int = 0) throws -> PulledStatus {
     let alarm = #"{"kind":"parked","subject":"","severity":"page","text":"no room"}"#
     let text = """
       {"version":1,"gateway":"\(id)","state":"\(state)","freshnessSeconds":2,
        "alarms":{"page":\(pages),"ticket":\(tickets),"list":[\(pages > 0 ? alarm : "")]}}
       """
-    return try GatewaySummary(body: Array(text.utf8))
+    return try PulledStatus(body: Array(text.utf8))
   }
 
   @Test("a gateway is what it says, and the alarm that matters most is the reason")
@@ -112,9 +112,10 @@ import Testing
 
   @Test("a text from a gateway cannot act on the terminal")
   func hostileText() throws {
-    let text = #"{"version":1,"gateway":"a","state":"critical","alarms":{"page":1,"list":[{"kind":"\u001b[2J","text":"x\n"}]}}"#
+    let alarm = #"{"kind":"\u001b[2J","text":"x\n"}"#
+    let text = #"{"version":1,"gateway":"a","state":"critical","alarms":{"page":1,"list":[\#(alarm)]}}"#
     var board = try board(nil)
-    board.record(.answered(try GatewaySummary(body: Array(text.utf8))), for: url(0), at: 1, took: 1)
+    board.record(.answered(try PulledStatus(body: Array(text.utf8))), for: url(0), at: 1, took: 1)
     #expect(!board.entries[0].reason.unicodeScalars.contains { $0.value < 0x20 })
   }
 
@@ -134,7 +135,9 @@ import Testing
     #expect(verdict.count == count && verdict.isMet == isMet)
   }
 
-  @Test("a rule that is none is refused", arguments: ["", "ok", "bad", "critical=", "critical=x", "critical=101%", "critical=-1"])
+  @Test(
+    "a rule that is none is refused",
+    arguments: ["", "ok", "bad", "critical=", "critical=x", "critical=101%", "critical=-1"])
   func wrongRules(_ text: String) {
     #expect(throws: FleetRule.Fault.self) { try FleetRule(text) }
   }

@@ -29,13 +29,15 @@ import Testing
 
   @Test("services and addresses are read, compressed names too")
   func reads() throws {
-    let message = [1, 2] + NameLookupTests.answer(
-      question: NameLookupTests.question,
-      [
-        NameLookupTests.service("gw-1.plant.example", 8420),
-        // "gw-2" and a pointer to "plant.example" within the question.
-        (33, [0, 1, 0, 0] + NameLookupTests.number(443) + [4] + Array("gw-2".utf8) + [0xC0, 26]), (1, [10, 0, 0, 7]),
-      ])
+    let message =
+      [1, 2]
+      + NameLookupTests.answer(
+        question: NameLookupTests.question,
+        [
+          NameLookupTests.service("gw-1.plant.example", 8420),
+          // "gw-2" and a pointer to "plant.example" within the question.
+          (33, [0, 1, 0, 0] + NameLookupTests.number(443) + [4] + Array("gw-2".utf8) + [0xC0, 26]), (1, [10, 0, 0, 7]),
+        ])
     let services = try DNSAnswer(message[...], for: .service).services
     #expect(
       services == [
@@ -66,7 +68,10 @@ import Testing
         NameLookupTests.answer(
           question: question,
           [NameLookupTests.service("gw-2.example", 1234), NameLookupTests.service("gw-1.example", 8420)])
-      default: NameLookupTests.answer(question: question, question.suffix(4)[question.endIndex - 3] == 1 ? [(1, [127, 0, 0, 9])] : [])
+      default:
+        // The addresses of version 4 only.
+        NameLookupTests.answer(
+          question: question, question[question.count - 3] == 1 ? [(1, [127, 0, 0, 9])] : [])
       }
     }
     var sources = FleetSources()

@@ -1,11 +1,13 @@
+import FoundationEssentials
+import Status
 import Testing
 
 @testable import forebay
 
-@Suite("Fleet: what a gateway says") struct GatewaySummaryTests {
+@Suite("Fleet: what a gateway says") struct PulledStatusTests {
   private func reason(_ text: String) -> String {
     do {
-      _ = try GatewaySummary(body: Array(text.utf8))
+      _ = try PulledStatus(body: Array(text.utf8))
       return ""
     } catch {
       return error.reason
@@ -15,7 +17,7 @@ import Testing
   @Test("the figures of a whole document are taken")
   func whole() throws {
     let text = SimulatedStatus.text(of: 9, answers: 3)
-    let summary = try GatewaySummary(body: Array(text.utf8))
+    let summary = try PulledStatus(body: Array(text.utf8))
     #expect(summary.gateway == "gw-00009" && summary.site == "plant-0" && summary.state == .critical)
     #expect(summary.pages == 1 && summary.tickets == 0 && summary.alarms.first?.kind == "parked")
     #expect(summary.freshnessSeconds == 5_400 && summary.backlogMessages == 54_000 && summary.outboxReadings == 7)
@@ -23,9 +25,17 @@ import Testing
     #expect(summary.alarms.first?.runbook?.hasSuffix("#parked") == true)
   }
 
+  @Test("what a gateway of this version writes is what is read, and what simulated ones write is no other")
+  func sameDocument() throws {
+    let text = Array(SimulatedStatus.text(of: 9, answers: 3).utf8)
+    let status = try JSONDecoder().decode(GatewayStatus.self, from: Data(text))
+    #expect(try PulledStatus(body: status.json) == PulledStatus(body: text))
+    #expect(status.json.count < 8_000 && text.count < 8_000)
+  }
+
   @Test("members that are missing or not known do no harm")
   func tolerant() throws {
-    let summary = try GatewaySummary(
+    let summary = try PulledStatus(
       body: Array(#"{"version":1,"gateway":"g","state":"ok","novelty":{"a":[1]},"backlog":{"novelty":1}}"#.utf8))
     #expect(summary.state == .ok && summary.backlogMessages == nil && summary.pages == 0)
   }
@@ -62,7 +72,7 @@ import Testing
     let alarm = #"{"kind":"\#(long)","text":"\#(long)"}"#
     let list = Array(repeating: alarm, count: 9).joined(separator: ",")
     let text = #"{"version":1,"gateway":"g","state":"ok","software":"\#(long)","alarms":{"list":[\#(list)]}}"#
-    let summary = try GatewaySummary(body: Array(text.utf8))
+    let summary = try PulledStatus(body: Array(text.utf8))
     #expect(summary.alarms.count == 3 && summary.alarms.allSatisfy { $0.text.count == 200 && $0.kind.count == 200 })
     #expect(summary.software?.count == 200)
   }

@@ -5,7 +5,7 @@ internal import Telemetry
 ///
 /// A fleet holds gateways of many versions: members that are not known here are passed over, and only the version,
 /// the gateway's id and its state must be there. What is there must have the right type.
-struct GatewaySummary: Sendable, Hashable {
+struct PulledStatus: Sendable, Hashable {
   struct Alarm: Sendable, Hashable {
     var kind: String
     var subject: String
@@ -60,14 +60,14 @@ struct InvalidStatus: Error, Sendable, Hashable {
   var reason: String
 }
 
-extension GatewaySummary {
+extension PulledStatus {
   /// - Parameter body: what `/v1/status` answered.
   init(body: [UInt8]) throws(InvalidStatus) {
     let document: Document
     do {
       document = try JSONDecoder().decode(Document.self, from: Data(body))
     } catch let error as DecodingError {
-      throw InvalidStatus(reason: GatewaySummary.words(error))
+      throw InvalidStatus(reason: PulledStatus.words(error))
     } catch {
       throw InvalidStatus(reason: "the answer cannot be read as JSON")
     }
@@ -83,20 +83,20 @@ extension GatewaySummary {
     gateway = document.gateway
     self.state = state
     site = document.site.flatMap { BatchIdentity.isName($0) ? $0 : nil }
-    software = document.software.map(GatewaySummary.cut)
+    software = document.software.map(PulledStatus.cut)
     uptimeSeconds = document.uptimeSeconds
     clockSynchronised = document.clockSynchronised
     pages = max(0, document.alarms?.page ?? 0)
     tickets = max(0, document.alarms?.ticket ?? 0)
-    alarms = (document.alarms?.list ?? []).prefix(GatewaySummary.mostListed).map {
+    alarms = (document.alarms?.list ?? []).prefix(PulledStatus.mostListed).map {
       Alarm(
-        kind: GatewaySummary.cut($0.kind), subject: GatewaySummary.cut($0.subject ?? ""),
-        severity: GatewaySummary.cut($0.severity ?? ""), text: GatewaySummary.cut($0.text ?? ""),
-        since: $0.since.map(GatewaySummary.cut), runbook: $0.runbook.map(GatewaySummary.cut))
+        kind: PulledStatus.cut($0.kind), subject: PulledStatus.cut($0.subject ?? ""),
+        severity: PulledStatus.cut($0.severity ?? ""), text: PulledStatus.cut($0.text ?? ""),
+        since: $0.since.map(PulledStatus.cut), runbook: $0.runbook.map(PulledStatus.cut))
     }
-    objectives = (document.objectives ?? []).filter { $0.state != "ok" }.prefix(GatewaySummary.mostListed).map {
+    objectives = (document.objectives ?? []).filter { $0.state != "ok" }.prefix(PulledStatus.mostListed).map {
       Objective(
-        name: GatewaySummary.cut($0.name), state: GatewaySummary.cut($0.state), budgetRemaining: $0.budgetRemaining)
+        name: PulledStatus.cut($0.name), state: PulledStatus.cut($0.state), budgetRemaining: $0.budgetRemaining)
     }
     freshnessSeconds = document.freshnessSeconds
     messagesReceived = document.messages?.received
@@ -113,7 +113,8 @@ extension GatewaySummary {
 
   private static func words(_ error: DecodingError) -> String {
     func place(_ context: DecodingError.Context, _ last: (any CodingKey)? = nil) -> String {
-      let keys = (context.codingPath + (last.map { [$0] } ?? [])).map { $0.intValue.map { "[\($0)]" } ?? $0.stringValue }
+      let path = context.codingPath + (last.map { [$0] } ?? [])
+      let keys = path.map { key in key.intValue.map { "[\($0)]" } ?? key.stringValue }
       return Output.plain(keys.joined(separator: "."))
     }
     switch error {
