@@ -106,8 +106,8 @@ final class GatewayClient: @unchecked Sendable {  // Its variables are touched o
   /// Ends the connection. A pull that runs fails.
   func close() {
     loop.execute { [self] in
-      kept?.channel.close(promise: nil)
-      current?.channel.close(promise: nil)
+      kept?.channel.drop()
+      current?.channel.drop()
     }
   }
 
@@ -121,7 +121,7 @@ final class GatewayClient: @unchecked Sendable {  // Its variables are touched o
       ? "no connection to \(target.place)"
       : came == 0 ? "connected, and no answer" : "only \(Output.count(Int64(came), "byte")) of an answer"
     promise.fail(PullFailure(.unreachable, "\(what) within \(seconds) s"))
-    current?.channel.close(promise: nil)
+    current?.channel.drop()
     current = nil
   }
 
@@ -156,7 +156,7 @@ final class GatewayClient: @unchecked Sendable {  // Its variables are touched o
       case .failure(let error): promise.fail(PullFailure(.unreachable, "cannot connect: \(GatewayClient.words(error))"))
       case .success(let channel):
         // The deadline may have come first.
-        guard isBusy, pull == pulls else { return channel.close(promise: nil) }
+        guard isBusy, pull == pulls else { return channel.drop() }
         ask(channel, exchange, isReused: false, promise)
       }
     }
@@ -172,18 +172,18 @@ final class GatewayClient: @unchecked Sendable {  // Its variables are touched o
     channel.writeAndFlush(HTTPClientRequestPart.end(nil)).whenFailure { exchange.fail($0) }
     answer.futureResult.whenComplete { [self] result in
       // After the deadline nobody waits.
-      guard let now = current, now.exchange === exchange else { return channel.close(promise: nil) }
+      guard let now = current, now.exchange === exchange else { return channel.drop() }
       current = nil
       switch result {
       case .success(let answer):
         if answer.keepsConnection, keepsConnection, channel.isActive {
           kept = (channel, exchange)
         } else {
-          channel.close(promise: nil)
+          channel.drop()
         }
         promise.succeed(answer.pull)
       case .failure(let error):
-        channel.close(promise: nil)
+        channel.drop()
         // A kept connection may have been ended by the other side just now: that says nothing about the gateway.
         if isReused, exchange.received == 0, !(error is PullFailure) { return connect(promise) }
         promise.fail(GatewayClient.failure(error))
@@ -259,7 +259,7 @@ final class StatusExchange: ChannelInboundHandler, @unchecked Sendable {  // Con
       count += unwrapInboundIn(data).readableBytes
       guard count <= limit else {
         exchange?.overflow()
-        return context.close(promise: nil)
+        return context.channel.drop()
       }
       context.fireChannelRead(data)
     }
@@ -298,7 +298,7 @@ final class StatusExchange: ChannelInboundHandler, @unchecked Sendable {  // Con
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    guard promise != nil else { return context.close(promise: nil) }
+    guard promise != nil else { return context.channel.drop() }
     switch unwrapInboundIn(data) {
     case .head(let head):
       // An interim answer (RFC 9110, section 15.2) is followed by the real one.
@@ -306,7 +306,7 @@ final class StatusExchange: ChannelInboundHandler, @unchecked Sendable {  // Con
     case .body(let part):
       guard body.count + part.readableBytes <= limits.body else {
         overflow()
-        return context.close(promise: nil)
+        return context.channel.drop()
       }
       body += part.readableBytesView
     case .end:
@@ -327,6 +327,18 @@ final class StatusExchange: ChannelInboundHandler, @unchecked Sendable {  // Con
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
     fail(error)
-    context.close(promise: nil)
+    context.channel.drop()
+  }
+}
+
+extension Channel {
+  /// Ends the connection at once. Over TLS a close waits for the other side's farewell (5 s), and one that lies goes
+  /// on sending meanwhile. On the channel's event loop only.
+  fileprivate func drop() {
+    if let tls = try? pipeline.syncOperations.context(handlerType: NIOSSLClientHandler.self) {
+      tls.close(promise: nil)
+    } else {
+      close(promise: nil)
+    }
   }
 }

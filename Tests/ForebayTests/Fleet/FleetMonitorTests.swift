@@ -94,7 +94,7 @@ import Testing
     let monitor = FleetMonitor(settings)
     monitor.watch(fleet.loaded.fleet)
     // A gateway counts answers by connection: who is at 3 was asked three times over one.
-    let isKept = try await eventually(within: 20) {
+    let isKept = eventually(within: 20) {
       let well = monitor.board.entries.filter { $0.target.labels["behaviour"] == "well" }
       return well.allSatisfy { ($0.summary?.uptimeSeconds ?? 0) >= 45 }
     }
@@ -113,13 +113,13 @@ import Testing
     settings.interval = 100_000_000
     let monitor = FleetMonitor(settings)
     monitor.watch(fleet.loaded.fleet)
-    #expect(try await eventually { monitor.board.entries.allSatisfy(\.isCurrent) })
+    #expect(eventually { monitor.board.entries.allSatisfy(\.isCurrent) })
     let address = fleet.gateways.address
     await fleet.gateways.stop()
-    #expect(try await eventually { monitor.board.entries.allSatisfy { $0.state == .unreachable } })
+    #expect(eventually { monitor.board.entries.allSatisfy { $0.state == .unreachable } })
     #expect(monitor.board.entries.allSatisfy { $0.lastSeen != nil && $0.summary != nil })
     let back = try await SimulatedGateways(fleet.gateways.plan, on: address, tls: nil, wrong: nil)
-    #expect(try await eventually { monitor.board.entries.allSatisfy { $0.state == .ok } })
+    #expect(eventually { monitor.board.entries.allSatisfy { $0.state == .ok } })
     await monitor.stop()
     await back.stop()
   }
