@@ -20,6 +20,6 @@ struct Forebay: AsyncParsableCommand {
       DevicesCommand.self,
       DeadLettersCommand.self, LogCommand.self, SchemaCommand.self, LineageCommand.self, TryCommand.self,
       ReplayCommand.self, SimulateCommand.self, ReceiveCommand.self,
-      DemoCommand.self,
+      DemoCommand.self, FleetCommand.self, SimulateGatewaysCommand.self,
     ])
 }

@@ -42,7 +42,7 @@ final class DaemonSource: StatusSource {
     }
   }
 
-  func metrics() async -> [UInt8]? { nil }
+  func metrics() async -> [UInt8]? { await daemon.metricsPage() }
 
   func health() async -> StatusHealth {
     var notReady: [String] = []
@@ -68,8 +68,7 @@ final class DaemonSource: StatusSource {
     case .alarms: return try alarms(try await daemon.report())
     case .history: return history.json(now: SystemClock.monotonic(), wall: SystemClock.wall())
     case .objectives: return try SpoolQueries.json(["objectives": daemon.objectives()])
-    // Nobody keeps these.
-    case .traces: return nil
+    case .traces: return daemon.traces()
     case .devices(let pipeline, let page): return try await ask { try $0.devices(of: pipeline, page) }
     case .deadLetters(let query, let page): return try await ask { try $0.deadLetters(query, page) }
     case .deadLetterCounts(let query): return try await ask { try $0.deadLetterCounts(query) }

@@ -33,6 +33,11 @@ struct CommandLineTests {
       (["demo", "--seconds", "0"], "forebay demo"),
       (["simulate", "--url", "http://x"], "forebay simulate"),
       (["receive", "--store", "/tmp/x", "--listen", "nowhere"], "forebay receive"),
+      (["fleet"], "forebay fleet"),
+      (["fleet", "http://a", "--fail-on", "bad"], "forebay fleet"),
+      (["fleet", "http://a", "--every", "15"], "forebay fleet"),
+      (["fleet", "http://a", "--serve", "0.0.0.0:9180"], "forebay fleet"),
+      (["simulate-gateways", "--faults", "sleepy"], "forebay simulate-gateways"),
     ])
   func wrongUsage(_ arguments: [String], _ command: String) throws {
     let error = #expect(throws: (any Error).self) { try Forebay.parseAsRoot(arguments) }
