@@ -49,7 +49,10 @@ struct JSONScanTests {
         let inside =
           [UInt8](repeating: 0x62, count: place) + special + [UInt8](repeating: 0x63, count: length - place)
         let string = [0x22] + inside + [0x22]
-        for text in [string, [0x5B] + string + [0x5D], [0x7B] + string + Array(":1}".utf8), Array("[1,".utf8) + string] {
+        let texts = [
+          string, [0x5B] + string + [0x5D], [0x7B] + string + Array(":1}".utf8), Array("[1,".utf8) + string,
+        ]
+        for text in texts {
           if let difference = difference(text) { Issue.record("\(difference)") }
         }
         guard place % 7 == 0 else { continue }
