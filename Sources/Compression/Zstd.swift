@@ -151,12 +151,14 @@ package enum Zstd {
       }
     }
 
-    /// The content of a single frame that says how long it is, in one go: nothing is cleared first, and nothing cut off
-    /// at the end. Nil for anything else, and for what is damaged: ``Input`` finds out what is wrong with it.
+    /// The content of a single frame of one segment that says how long it is, in one go: nothing is cleared first, and
+    /// nothing cut off at the end. Nil for anything else, and for what is damaged: ``Input`` finds out what is wrong.
     private func whole(_ bytes: UnsafeRawBufferPointer, _ maximum: Int) -> [UInt8]? {
       let size = ZSTD_getFrameContentSize(bytes.baseAddress, bytes.count)
-      // As much as a frame is believed. A skippable one says 0.
+      // As much as a frame is believed. A skippable one says 0. Bit 5 behind the magic number: the window is as long as
+      // the content, and asks for no memory (RFC 8878, section 3.1.1.1.1.2).
       guard size > 0, size <= Decompressor.believed, size <= UInt64(max(maximum, 0)), bytes.first == 0x28,
+        bytes[4] & 0x20 != 0,
         ZSTD_findFrameCompressedSize(bytes.baseAddress, bytes.count) == bytes.count
       else { return nil }
       ZSTD_DCtx_reset(context, ZSTD_reset_session_only)
