@@ -9,7 +9,8 @@ import Telemetry
 // reads, runs and seals them all, as the daemon does. MODE is `fill` (the filling alone, to be subtracted from
 // what a counter of instructions says of the whole), or what the pipeline does: `pass`; `checked`, which is JSON with a
 // contract and dedupe; `windows`, the same and an average of ten seconds for each device. The compression follows a
-// colon: `pass:gzip`. Prints one JSON object with the nanoseconds of processor time that reading to sealing took.
+// colon: `pass:gzip`. Prints one JSON object with the nanoseconds of processor time that reading to sealing took, and
+// the bytes of the batches before their compression, of which digests were made.
 //
 // pipeline-bench - KEYS memory: the resident bytes that open windows of KEYS devices take.
 
@@ -142,23 +143,31 @@ private func memory(keys: Int) throws {
 
 private struct Usage: Error {}
 
-private func run(_ spool: Spool, _ core: inout PipelineCore) throws -> Int {
-  let reader = try LogReader(path: spool.log.path)
+/// What was sealed.
+private struct Sealed {
   var batches = 0
+  var bytes = 0
+}
+
+private func run(_ spool: Spool, _ core: inout PipelineCore) throws -> Sealed {
+  let reader = try LogReader(path: spool.log.path)
+  var sealed = Sealed()
   while let stretch = try reader.next(from: core.readPosition, interested: core.interested) {
     guard case .block(let block) = stretch else { throw Usage() }
     core.process(block, now: now())
-    if core.sealableBytes >= 1 << 20 { batches += try seal(spool, &core) }
+    if core.sealableBytes >= 1 << 20 { try seal(spool, &core, &sealed) }
   }
   core.close(now())
-  return batches + (try seal(spool, &core))
+  try seal(spool, &core, &sealed)
+  return sealed
 }
 
-private func seal(_ spool: Spool, _ core: inout PipelineCore) throws -> Int {
-  guard let seal = try core.nextSeal() else { return 0 }
+private func seal(_ spool: Spool, _ core: inout PipelineCore, _ sealed: inout Sealed) throws {
+  guard let seal = try core.nextSeal() else { return }
   try spool.state.seal(seal, pipeline: name)
   core.sealed(seal)
-  return seal.batches.count
+  sealed.batches += seal.batches.count
+  sealed.bytes += seal.batches.reduce(0) { $0 + $1.length }
 }
 
 private func main() throws {
@@ -183,9 +192,10 @@ private func main() throws {
   try fill(spool, records: records)
   var core = try PipelineCore(settings: settings, version: pipelineVersion(settings), state: state)
   let start = clock(CLOCK_PROCESS_CPUTIME_ID)
-  let batches = only ? 0 : try run(spool, &core)
+  let sealed = only ? Sealed() : try run(spool, &core)
   let time = clock(CLOCK_PROCESS_CPUTIME_ID) - start
-  print("{\"records\":\(records),\"batches\":\(batches),\"nanoseconds\":\(time)}")
+  print(
+    "{\"records\":\(records),\"batches\":\(sealed.batches),\"bytes\":\(sealed.bytes),\"nanoseconds\":\(time)}")
 }
 
 private func complain(_ text: String) {

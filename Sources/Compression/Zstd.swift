@@ -12,6 +12,13 @@ package enum Zstd {
   /// Levels up to 19 stay within it.
   static let maximumWindowLog: Int32 = 23
 
+  /// The shortest match that level 1 takes, in place of the library's five or six bytes: the longest that there is.
+  ///
+  /// On lines that are much the same, a short match often keeps a longer one from being found. Measured on lines and on
+  /// payloads of 146 and 200 bytes, of 7 to 1,000 devices, in pieces of 4 to 256 KiB: outputs are between 26 %
+  /// smaller and 0.1 % larger, and cost up to 9 % fewer instructions to write and up to 14 % fewer to read.
+  private static let minimumMatch: Int32 = 7
+
   /// - Parameter level: 1 (fastest)...19 (smallest).
   package static func compress(
     _ bytes: UnsafeRawBufferPointer, level: Int = defaultLevel
@@ -59,6 +66,7 @@ package enum Zstd {
       self.context = context
       try check(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, Int32(level)))
       try check(ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 0))
+      if level == 1 { try check(ZSTD_CCtx_setParameter(context, ZSTD_c_minMatch, Zstd.minimumMatch)) }
     }
 
     deinit { ZSTD_freeCCtx(context) }
@@ -129,6 +137,7 @@ package enum Zstd {
     package func decompress(
       _ bytes: UnsafeRawBufferPointer, maximumOutput: Int
     ) throws(CompressionError) -> [UInt8] {
+      if let output = whole(bytes, maximumOutput) { return output }
       var input = Input(self, maximumOutput: maximumOutput, expected: announced(bytes, maximumOutput))
       try input.write(bytes)
       return try input.finish()
@@ -142,13 +151,34 @@ package enum Zstd {
       }
     }
 
+    /// The content of a single frame of one segment that says how long it is, in one go: nothing is cleared first, and
+    /// nothing cut off at the end. Nil for anything else, and for what is damaged: ``Input`` finds out what is wrong.
+    private func whole(_ bytes: UnsafeRawBufferPointer, _ maximum: Int) -> [UInt8]? {
+      let size = ZSTD_getFrameContentSize(bytes.baseAddress, bytes.count)
+      // As much as a frame is believed. A skippable one says 0. Bit 5 behind the magic number: the window is as long as
+      // the content, and asks for no memory (RFC 8878, section 3.1.1.1.1.2).
+      guard size > 0, size <= Decompressor.believed, size <= UInt64(max(maximum, 0)), bytes.first == 0x28,
+        bytes[4] & 0x20 != 0,
+        ZSTD_findFrameCompressedSize(bytes.baseAddress, bytes.count) == bytes.count
+      else { return nil }
+      ZSTD_DCtx_reset(context, ZSTD_reset_session_only)
+      let output = [UInt8](unsafeUninitializedCapacity: Int(size)) { room, count in
+        let code = ZSTD_decompressDCtx(context, room.baseAddress, room.count, bytes.baseAddress, bytes.count)
+        count = ZSTD_isError(code) == 0 ? code : 0
+      }
+      return output.count == Int(size) ? output : nil
+    }
+
+    /// Bytes that a frame is believed to have because it says so.
+    private static let believed: UInt64 = 1 << 20
+
     /// What the first frame says that its content is long, within reason: a frame can say anything, so
-    /// it is not believed beyond 1 MiB.
+    /// it is not believed beyond a bound.
     private func announced(_ bytes: UnsafeRawBufferPointer, _ maximum: Int) -> Int {
       let size = ZSTD_getFrameContentSize(bytes.baseAddress, bytes.count)
       // The two largest values mean "unknown" and "error".
       guard size < UInt64.max - 1 else { return min(bytes.count, 1 << 24) * 4 }
-      return Int(min(size, UInt64(max(maximum, 0)), 1 << 20))
+      return Int(min(size, UInt64(max(maximum, 0)), Decompressor.believed))
     }
 
     /// One input that comes in pieces.

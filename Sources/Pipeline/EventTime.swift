@@ -66,11 +66,20 @@ package enum EventTime {
 
   /// The same of what nearly all devices write, digits only, and few of them; nil for anything else.
   private static func plain(_ number: UnsafeRawBufferPointer, _ unit: PipelineSettings.TimeUnit) -> Int64? {
-    guard number.count <= 18 else { return nil }
+    guard number.count <= 18, let base = number.baseAddress else { return nil }
     var value: Int64 = 0
-    for byte in number {
-      guard byte &- 0x30 <= 9 else { return nil }
-      value = value &* 10 &+ Int64(byte &- 0x30)
+    var index = 0
+    while number.count &- index >= 8 {
+      let word = JSONWord(at: base + index)
+      guard word.nonDigits == 0 else { return nil }
+      value = value &* 100_000_000 &+ word.number
+      index &+= 8
+    }
+    while index < number.count {
+      let digit = base.load(fromByteOffset: index, as: UInt8.self) &- 0x30
+      guard digit <= 9 else { return nil }
+      value = value &* 10 &+ Int64(digit)
+      index &+= 1
     }
     let (time, overflow) = value.multipliedReportingOverflow(by: unit.nanoseconds)
     return overflow ? nil : time

@@ -36,7 +36,6 @@ struct JSONCursor {
     }
   }
 
-  @inline(__always)
   mutating func literal(_ text: StaticString) throws(JSONError) {
     let length = text.utf8CodeUnitCount
     guard count - index >= length else { throw error(.literal) }
@@ -46,14 +45,25 @@ struct JSONCursor {
     index += length
   }
 
+  /// The eight bytes from `index` on, which must be there.
+  @inline(__always)
+  private var word: JSONWord { JSONWord(at: base + index) }
+
   @inline(__always)
   private mutating func digits() -> Bool {
     let start = index
+    while count - index >= 8 {
+      let found = word.nonDigits
+      if found != 0 {
+        index += JSONWord.place(found)
+        return index > start
+      }
+      index += 8
+    }
     while index < count, byte &- 0x30 <= 9 { index += 1 }
     return index > start
   }
 
-  @inline(__always)
   mutating func number() throws(JSONError) {
     if byte == UInt8(ascii: "-") { index += 1 }
     if index < count, byte == UInt8(ascii: "0") {
@@ -77,25 +87,14 @@ struct JSONCursor {
   }
 
   /// Reads a string, from its opening quote to behind its closing one; whether it has escapes.
-  @inline(__always)
   mutating func string() throws(JSONError) -> Bool {
     var hasEscapes = false
     index += 1
     while true {
-      // Eight bytes at a time up to the first that is a quote, a backslash, a control character or not
-      // ASCII. Each term sets the high bit of such a byte; a borrow can only set bits above the first,
-      // so that the lowest bit set is right.
       while count - index >= 8 {
-        let word = UInt64(littleEndian: base.loadUnaligned(fromByteOffset: index, as: UInt64.self))
-        let ones: UInt64 = 0x0101_0101_0101_0101
-        let quote = word ^ (ones &* 0x22)
-        let backslash = word ^ (ones &* 0x5C)
-        let special =
-          ((quote &- ones) & ~quote) | ((backslash &- ones) & ~backslash)
-          | ((word &- ones &* 0x20) & ~word) | word
-        let found = special & (ones &* 0x80)
+        let found = word.stringSpecials
         if found != 0 {
-          index += found.trailingZeroBitCount >> 3
+          index += JSONWord.place(found)
           break
         }
         index += 8
@@ -119,7 +118,6 @@ struct JSONCursor {
     }
   }
 
-  @inline(never)
   private mutating func escape() throws(JSONError) {
     guard count - index >= 2 else { throw error(.unexpectedEnd) }
     switch byte(at: index + 1) {
@@ -159,7 +157,6 @@ struct JSONCursor {
   }
 
   /// One character of two to four bytes, by the table of RFC 3629, section 4.
-  @inline(never)
   private mutating func multibyte() throws(JSONError) {
     let length: Int
     var second: ClosedRange<UInt8> = 0x80...0xBF

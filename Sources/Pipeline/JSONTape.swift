@@ -92,13 +92,14 @@ package struct JSONTape: Sendable {
     /// A string with at least one backslash.
     package var hasEscapes = false
     package var nameHasEscapes = false
-    fileprivate var start: Int32
-    fileprivate var end: Int32
-    fileprivate var nameStart: Int32 = 0
-    fileprivate var nameEnd: Int32 = 0
-    fileprivate var behind: Int32 = 0
+    var start: Int32
+    var end: Int32
+    var nameStart: Int32 = 0
+    var nameEnd: Int32 = 0
+    /// While it is read, of an array or object: the one around it, or -1.
+    var behind: Int32 = 0
     /// Elements of an array, members of an object (one that stands there twice counts twice).
-    package fileprivate(set) var count: Int32 = 0
+    package internal(set) var count: Int32 = 0
 
     /// All of the value; of a string, with its quotes.
     package var range: Range<Int> { Int(start)..<Int(end) }
@@ -111,12 +112,28 @@ package struct JSONTape: Sendable {
     package var next: Int { Int(behind) }
   }
 
+  /// Values in the order in which they stand.
+  package struct Values: RandomAccessCollection, Sendable {
+    fileprivate var storage: [Value] = []
+    package fileprivate(set) var count = 0
+
+    package var startIndex: Int { 0 }
+    package var endIndex: Int { count }
+
+    package subscript(index: Int) -> Value {
+      precondition(index < count, "a value belongs to the text that was read")
+      return storage[index]
+    }
+
+    package func withUnsafeBufferPointer<Result>(_ body: (UnsafeBufferPointer<Value>) -> Result) -> Result {
+      storage.withUnsafeBufferPointer { body(UnsafeBufferPointer(rebasing: $0[..<count])) }
+    }
+  }
+
   /// The text's values; the first is the whole.
-  package private(set) var values: [Value] = []
+  package private(set) var values = Values()
   /// Whether there is whitespace outside of strings, within the value or around it.
   package private(set) var hasWhitespace = false
-  /// Of the levels around the one that is read: its index, and its values so far.
-  private var parents: [(index: Int32, siblings: Int32)] = []
 
   package init() {}
 
@@ -126,133 +143,33 @@ package struct JSONTape: Sendable {
   /// Reads one text of less than 2 GiB. What was read stands in ``values`` until the next; after an error
   /// they mean nothing.
   package mutating func read(_ bytes: UnsafeRawBufferPointer) throws(JSONError) {
-    values.removeAll(keepingCapacity: true)
+    values.count = 0
     hasWhitespace = false
-    guard let base = bytes.baseAddress, !bytes.isEmpty else { throw JSONError(.empty, at: 0) }
+    guard !bytes.isEmpty else { throw JSONError(.empty, at: 0) }
     if bytes.count >= 3, bytes[0] == 0xEF, bytes[1] == 0xBB, bytes[2] == 0xBF {
       throw JSONError(.byteOrderMark, at: 0)
     }
-    try scan(base, Int(Int32(clamping: bytes.count)))
+    let text = UnsafeRawBufferPointer(rebasing: bytes[..<Int(Int32(clamping: bytes.count))])
+    while true {
+      let outcome = values.storage.withUnsafeMutableBufferPointer { JSONScan.run(text, into: $0) }
+      switch outcome {
+      case .values(let count, let hasWhitespace):
+        values.count = count
+        self.hasWhitespace = hasWhitespace
+        return
+      case .invalid(let error): throw error
+      case .full: makeRoom(for: text.count)
+      }
+    }
   }
 
-  // One function on purpose: its state stays in registers.
-  private mutating func scan(_ base: UnsafeRawPointer, _ count: Int) throws(JSONError) {
-    var cursor = JSONCursor(base, count)
-    /// The object or array around the value that is read, or -1.
-    var parent: Int32 = -1
-    /// Values in it so far.
-    var siblings: Int32 = 0
-    var inObject = false
-    var nameStart: Int32 = 0
-    var nameEnd: Int32 = 0
-    var nameHasEscapes = false
-    parents.removeAll(keepingCapacity: true)
-
-    cursor.skipWhitespace()
-    if cursor.atEnd { throw JSONError(.empty, at: count) }
-
-    value: while true {
-      cursor.skipWhitespace()
-      if cursor.atEnd { throw cursor.error(.unexpectedEnd) }
-      let start = Int32(truncatingIfNeeded: cursor.index)
-      var hasEscapes = false
-      let kind: JSONKind
-      switch cursor.byte {
-      case UInt8(ascii: "\""):
-        kind = .string
-        hasEscapes = try cursor.string()
-      case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"):
-        kind = .number
-        try cursor.number()
-      case UInt8(ascii: "{"): kind = .object
-      case UInt8(ascii: "["): kind = .array
-      case UInt8(ascii: "t"):
-        kind = .boolean
-        try cursor.literal("true")
-      case UInt8(ascii: "f"):
-        kind = .boolean
-        try cursor.literal("false")
-      case UInt8(ascii: "n"):
-        kind = .null
-        try cursor.literal("null")
-      default:
-        throw cursor.error(.expectedValue)
-      }
-      let index = Int32(truncatingIfNeeded: values.count)
-      values.append(
-        Value(
-          kind: kind, hasEscapes: hasEscapes, nameHasEscapes: nameHasEscapes, start: start,
-          end: Int32(truncatingIfNeeded: cursor.index), nameStart: nameStart, nameEnd: nameEnd,
-          behind: index + 1))
-      siblings += 1
-
-      var needsName = false
-      var isEmpty = false
-      if kind == .object || kind == .array {
-        if parents.count == JSONTape.maximumDepth { throw cursor.error(.tooDeep) }
-        parents.append((parent, siblings))
-        parent = index
-        siblings = 0
-        inObject = kind == .object
-        nameStart = 0
-        nameEnd = 0
-        nameHasEscapes = false
-        cursor.index += 1
-        cursor.skipWhitespace()
-        if cursor.atEnd { throw cursor.error(.unexpectedEnd) }
-        if cursor.byte == (inObject ? UInt8(ascii: "}") : UInt8(ascii: "]")) {
-          isEmpty = true
-        } else if inObject {
-          needsName = true
-        } else {
-          continue value
-        }
-      }
-
-      // After a value, at its comma or at what closes the level around it.
-      while !needsName {
-        if isEmpty {
-          isEmpty = false
-        } else {
-          if parent < 0 { break value }
-          cursor.skipWhitespace()
-          if cursor.atEnd { throw cursor.error(.unexpectedEnd) }
-          if cursor.byte == UInt8(ascii: ",") {
-            cursor.index += 1
-            if !inObject { continue value }
-            needsName = true
-            continue
-          }
-          guard cursor.byte == (inObject ? UInt8(ascii: "}") : UInt8(ascii: "]")) else {
-            throw cursor.error(inObject ? .expectedCommaOrBrace : .expectedCommaOrBracket)
-          }
-        }
-        cursor.index += 1
-        values[Int(parent)].end = Int32(truncatingIfNeeded: cursor.index)
-        values[Int(parent)].behind = Int32(truncatingIfNeeded: values.count)
-        values[Int(parent)].count = siblings
-        (parent, siblings) = parents.removeLast()
-        inObject = parent >= 0 && values[Int(parent)].kind == .object
-        nameStart = 0
-        nameEnd = 0
-        nameHasEscapes = false
-      }
-
-      cursor.skipWhitespace()
-      if cursor.atEnd { throw cursor.error(.unexpectedEnd) }
-      guard cursor.byte == UInt8(ascii: "\"") else { throw cursor.error(.expectedName) }
-      nameStart = Int32(truncatingIfNeeded: cursor.index + 1)
-      nameHasEscapes = try cursor.string()
-      nameEnd = Int32(truncatingIfNeeded: cursor.index - 1)
-      cursor.skipWhitespace()
-      if cursor.atEnd { throw cursor.error(.unexpectedEnd) }
-      guard cursor.byte == UInt8(ascii: ":") else { throw cursor.error(.expectedColon) }
-      cursor.index += 1
-    }
-
-    cursor.skipWhitespace()
-    hasWhitespace = cursor.sawWhitespace
-    if !cursor.atEnd { throw cursor.error(.afterValue) }
+  /// The text is read anew from its beginning then. That is rare, for the room stays, and twice the work at most, for
+  /// it doubles.
+  private mutating func makeRoom(for length: Int) {
+    // Devices write some ten bytes for a value. No text has more values than bytes.
+    let room = max(2 * values.storage.count, min(length / 8, 1_024) + 16)
+    values.storage.append(
+      contentsOf: repeatElement(Value(kind: .null, start: 0, end: 0), count: room - values.storage.count))
   }
 
   // MARK: Looking
@@ -263,28 +180,20 @@ package struct JSONTape: Sendable {
   ///   - name: as it is meant, without escapes.
   ///   - bytes: those that were read.
   package func member(_ name: [UInt8], of index: Int, in bytes: UnsafeRawBufferPointer) -> Int? {
-    guard values[index].kind == .object else { return nil }
-    return name.withUnsafeBytes { name in
-      values.withUnsafeBufferPointer { values in
-        let end = values[index].next
-        var found: Int?
-        var child = index + 1
-        while child < end {
-          let value = values[child]
-          let length = Int(value.nameEnd - value.nameStart)
-          if value.nameHasEscapes {
-            if JSONText.unescape(UnsafeRawBufferPointer(rebasing: bytes[value.name])).elementsEqual(name) {
-              found = child
-            }
-          } else if length == name.count,
-            haveSameBytes(UnsafeRawBufferPointer(rebasing: bytes[value.name]), name)
-          {
-            found = child
-          }
-          child = value.next
+    values.withUnsafeBufferPointer { values in
+      guard values[index].kind == .object else { return nil }
+      let end = values[index].next
+      var found: Int?
+      var child = index + 1
+      while child < end {
+        let length = Int(values[child].nameEnd &- values[child].nameStart)
+        // Most of the others have another length.
+        if length == name.count || values[child].nameHasEscapes, isName(of: values[child], name, in: bytes) {
+          found = child
         }
-        return found
+        child = values[child].next
       }
+      return found
     }
   }
 

@@ -8,6 +8,7 @@ struct LineBuffer: Sendable {
   private(set) var count = 0
   /// Room that is kept between batches.
   private let kept: Int
+  private var times = RFC3339.Writer()
 
   /// - Parameter kept: bytes of room that are kept from one batch to the next; what a huge line took
   ///   beyond that is given back.
@@ -33,6 +34,8 @@ struct LineBuffer: Sendable {
     let room =
       route.lineStart.count + key.count + LineBuffer.keyEnd.count + RFC3339.maximumLength
       + route.lineMiddle.count + extra.count + data.count + 2
+    var times = times
+    defer { self.times = times }
     write(room: room) { target in
       var writer = Writer(target)
       writer.put(route.lineStart)
@@ -40,7 +43,7 @@ struct LineBuffer: Sendable {
         writer.put(key)
         writer.put(LineBuffer.keyEnd)
       }
-      writer.advance(RFC3339.write(reading.time, to: writer.next))
+      writer.advance(times.write(reading.time, to: writer.next))
       if extra.isEmpty {
         writer.put(route.lineMiddle)
       } else {
@@ -59,12 +62,16 @@ struct LineBuffer: Sendable {
     }
   }
 
-  /// Bytes that the line of a reading takes at most, if its data goes into it as it is.
-  /// - Parameter isExact: whether the length of its time is worked out, or is the longest.
-  static func bound(_ reading: Reading, route: Route, isExact: Bool) -> Int {
-    let key = if case .field(let range) = reading.key { range.count + keyEnd.count } else { 0 }
-    let time = isExact ? RFC3339.length(reading.time) : RFC3339.maximumLength
-    return route.lineStart.count + key + time + route.lineMiddle.count + reading.data.count + 2
+  /// Bytes that the lines of readings take at most, if their data goes into them as it is.
+  /// - Parameter isExact: whether the lengths of their times are worked out, or are the longest.
+  static func bound(_ items: [ReadingDecoder.Item], route: Route, isExact: Bool) -> Int {
+    var sum = 0
+    for item in items {
+      if case .field(let range) = item.reading.key { sum += range.count + keyEnd.count }
+      sum += isExact ? RFC3339.length(item.reading.time) : RFC3339.maximumLength
+      sum += route.lineStart.count + route.lineMiddle.count + item.reading.data.count + 2
+    }
+    return sum
   }
 
   /// Takes out everything as bodies of at most so many bytes and lines each; a longer line stands alone. None is

@@ -120,19 +120,24 @@ package struct PipelineCore: Sendable {
           return
         }
         let payload = UnsafeRawBufferPointer(rebasing: payloads[entry.payloadRange])
-        let origin = group.origins[entry.origin]
         do throws(Refusal) {
           try decoder.decode(payload, keyIsInTopic: route.hasKey, received: received.wall, offset: offset)
+          guard !stages.isPlain else {
+            pass(payload, route, at: offset, now: now)
+            continue
+          }
           var outcome = Tally()
           outcome.counters.decoded = 1
           outcome.counters.produced = Int64(decoder.items.count)
-          let source = ReadingStages.Source(route: route, origin: origin, log: log, offset: offset, received: received)
+          let source = ReadingStages.Source(
+            route: route, origin: group.origins[entry.origin], log: log, offset: offset, received: received)
           take(payload, from: source, at: offset, isFromLog: true, outcome: &outcome, now: now)
         } catch {
           let isWithheld = settings.mask != nil
           let rejection = Rejection(
-            stage: .decode, rule: error.rule.rawValue, reason: error.reason, origin: origin, log: log, offset: offset,
-            received: group.moment(of: index), payload: isWithheld ? [] : Array(payload), isWithheld: isWithheld)
+            stage: .decode, rule: error.rule.rawValue, reason: error.reason, origin: group.origins[entry.origin],
+            log: log, offset: offset, received: group.moment(of: index), payload: isWithheld ? [] : Array(payload),
+            isWithheld: isWithheld)
           note { $0.add(rejection) }
         }
         // Refused payloads behind the open batch wait in memory for its seal. They must not pile up.
@@ -317,12 +322,7 @@ package struct PipelineCore: Sendable {
   ) {
     let gives = stages.mayGiveLines(decoder.items)
     // Once the stages have met the message it cannot be parted from the open batch any more.
-    if let open, gives,
-      open.count + decoder.items.count > settings.batch.maximumCount
-        || !fits(source.route)
-    {
-      close(now)
-    }
+    if gives { makeRoom(source.route, now: now) }
     let begins = gives && beginPending()
     let count: Int
     if let text = decoder.text {
@@ -335,17 +335,36 @@ package struct PipelineCore: Sendable {
     end(count, begins: begins, at: position, isFromLog: isFromLog, outcome: outcome, now: now)
   }
 
-  /// Whether the lines of the readings at hand fit into the open batch, as far as they are known before the stages
-  /// have met them.
-  private func fits(_ route: Route) -> Bool {
-    // The exact length is needed for the last few readings of a batch only.
-    func fit(isExact: Bool) -> Bool {
-      let bytes = decoder.items.reduce(lines.count) {
-        $0 + LineBuffer.bound($1.reading, route: route, isExact: isExact)
+  /// The same where there is nothing between decoder and batch: most of what ``take`` gives the stages is not needed.
+  private mutating func pass(_ payload: UnsafeRawBufferPointer, _ route: Route, at position: Offset, now: Moment) {
+    let count = decoder.items.count
+    if count > 0 { makeRoom(route, now: now) }
+    let begins = count > 0 && beginPending()
+    if let text = decoder.text {
+      text.withUnsafeBytes { text in
+        for item in decoder.items { lines.append(item.reading, of: text, route: route) }
       }
-      return bytes <= settings.batch.maximumBytes
+    } else {
+      for item in decoder.items { lines.append(item.reading, of: payload, route: route) }
     }
-    return fit(isExact: false) || fit(isExact: true)
+    end(count, begins: begins, at: position, isFromLog: true, now: now) {
+      $0.counters.decoded += 1
+      $0.counters.produced += Int64(count)
+    }
+  }
+
+  /// Closes the open batch where the lines of the readings at hand do not fit into it, as far as they are known before
+  /// the stages have met them.
+  private mutating func makeRoom(_ route: Route, now: Moment) {
+    guard let count = open?.count else { return }
+    var isFull = count + decoder.items.count > settings.batch.maximumCount
+    if !isFull {
+      let room = settings.batch.maximumBytes - lines.count
+      isFull = LineBuffer.bound(decoder.items, route: route, isExact: false) > room
+      // The exact length is needed for the last few readings of a batch only.
+      if isFull { isFull = LineBuffer.bound(decoder.items, route: route, isExact: true) > room }
+    }
+    if isFull { close(now) }
   }
 
   /// Comes before anything that may open a batch.
@@ -369,9 +388,16 @@ package struct PipelineCore: Sendable {
   private mutating func end(
     _ count: Int, begins: Bool, at position: Offset, isFromLog: Bool, outcome: Tally, now: Moment
   ) {
+    end(count, begins: begins, at: position, isFromLog: isFromLog, now: now) { $0 += outcome }
+  }
+
+  /// - Parameter book: enters what became of the message.
+  private mutating func end(
+    _ count: Int, begins: Bool, at position: Offset, isFromLog: Bool, now: Moment, book: (inout Tally) -> Void
+  ) {
     guard count > 0 else {
       if begins { pendingDecided() }
-      return note { $0 += outcome }
+      return note(book)
     }
     let isUnforeseen = open == nil && !begins
     if open == nil {
@@ -383,7 +409,7 @@ package struct PipelineCore: Sendable {
       open?.last = position
       if open?.first == nil { open?.first = position }
     }
-    note { $0 += outcome }
+    note(book)
     let isFull =
       lines.count >= settings.batch.maximumBytes || (open?.count ?? 0) >= settings.batch.maximumCount
     // What the stages hold cannot be stored as it was before this message: so it is sealed with it.

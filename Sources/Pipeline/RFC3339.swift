@@ -92,21 +92,61 @@ package enum RFC3339 {
     put2(secondOfDay / 60 % 60, 14)
     put(UInt8(ascii: ":"), 16)
     put2(secondOfDay % 60, 17)
+    return writeEnd(fraction, to: target)
+  }
+
+  /// The end of a time, from behind its seconds.
+  /// - Parameter target: where the time begins.
+  /// - Returns: the bytes of the whole.
+  @inline(__always)
+  private static func writeEnd(_ fraction: Int64, to target: UnsafeMutableRawPointer) -> Int {
     var length = 19
     if fraction > 0 {
-      put(UInt8(ascii: "."), length)
-      length += 1
-      var rest = fraction
-      var scale: Int64 = 100_000_000
+      target.storeBytes(of: UInt8(ascii: "."), toByteOffset: length, as: UInt8.self)
+      length &+= 1
+      var rest = UInt64(truncatingIfNeeded: fraction)
+      var scale: UInt64 = 100_000_000
       while rest > 0 {
-        put(UInt8(truncatingIfNeeded: rest / scale) &+ 0x30, length)
-        rest %= scale
+        let (digit, behind) = rest.quotientAndRemainder(dividingBy: scale)
+        target.storeBytes(of: UInt8(truncatingIfNeeded: digit) &+ 0x30, toByteOffset: length, as: UInt8.self)
+        rest = behind
         scale /= 10
-        length += 1
+        length &+= 1
       }
     }
-    put(UInt8(ascii: "Z"), length)
-    return length + 1
+    target.storeBytes(of: UInt8(ascii: "Z"), toByteOffset: length, as: UInt8.self)
+    return length &+ 1
+  }
+
+  /// Writes times as ``write(_:to:)`` does, and remembers the minute of the last: those of readings follow one another,
+  /// and the calendar is most of the work.
+  package struct Writer: Sendable {
+    package init() {}
+
+    private var minute = Int64.min
+    /// `2026-11-21T03:18`.
+    private var text: (UInt64, UInt64) = (0, 0)
+
+    /// - Parameter target: room for ``maximumLength`` bytes.
+    /// - Returns: the bytes written.
+    @inline(__always)
+    package mutating func write(_ nanoseconds: Int64, to target: UnsafeMutableRawPointer) -> Int {
+      let (minute, rest) = floorDivide(nanoseconds, 60_000_000_000)
+      if minute != self.minute {
+        let length = RFC3339.write(nanoseconds, to: target)
+        self.minute = minute
+        text = (target.loadUnaligned(as: UInt64.self), target.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+        return length
+      }
+      let (second, fraction) = UInt64(truncatingIfNeeded: rest).quotientAndRemainder(dividingBy: 1_000_000_000)
+      target.storeBytes(of: text.0, as: UInt64.self)
+      target.storeBytes(of: text.1, toByteOffset: 8, as: UInt64.self)
+      target.storeBytes(of: UInt8(ascii: ":"), toByteOffset: 16, as: UInt8.self)
+      let (tens, ones) = UInt8(truncatingIfNeeded: second).quotientAndRemainder(dividingBy: 10)
+      target.storeBytes(of: tens &+ 0x30, toByteOffset: 17, as: UInt8.self)
+      target.storeBytes(of: ones &+ 0x30, toByteOffset: 18, as: UInt8.self)
+      return RFC3339.writeEnd(Int64(truncatingIfNeeded: fraction), to: target)
+    }
   }
 
   /// The bytes that ``write(_:to:)`` writes.

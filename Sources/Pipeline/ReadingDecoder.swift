@@ -14,12 +14,34 @@ struct ReadingDecoder: Sendable {
     var time: JSONTape.Value?
   }
 
+  /// What the settings say. One object, because looking at its fields counts no references, as it would for each of
+  /// them in the decoder itself for every message.
+  private final class Rules: Sendable {
+    /// Of JSON that is not UTF-8.
+    let characterSet: CharacterSet?
+    let each: FieldPath?
+    let key: FieldPath?
+    let time: FieldPath?
+    let unit: PipelineSettings.TimeUnit
+
+    init(settings: PipelineSettings) {
+      characterSet = if case .json(let set) = settings.format, set != .utf8 { set } else { nil }
+      each = settings.each
+      key = settings.keyPath
+      if case .field(let path, let unit) = settings.time {
+        time = path
+        self.unit = unit
+      } else {
+        time = nil
+        unit = .nanoseconds
+      }
+    }
+  }
+
+  private let rules: Rules
   private var transcoder: (any Transcoder)?
-  /// Of JSON that is not UTF-8.
-  private let characterSet: CharacterSet?
-  private let each: FieldPath?
-  private let key: FieldPath?
-  private let time: (path: FieldPath, unit: PipelineSettings.TimeUnit)?
+  /// Whether payloads are turned into an array of readings.
+  private let isTranscoded: Bool
 
   /// What the payload was turned into, where it is not JSON itself.
   private var transcoded: [UInt8] = []
@@ -28,11 +50,9 @@ struct ReadingDecoder: Sendable {
   private(set) var items: [Item] = []
 
   init(settings: PipelineSettings) {
+    rules = Rules(settings: settings)
     transcoder = settings.format.transcoder()
-    characterSet = if case .json(let set) = settings.format, set != .utf8 { set } else { nil }
-    each = settings.each
-    key = settings.keyPath
-    time = if case .field(let path, let unit) = settings.time { (path, unit) } else { nil }
+    isTranscoded = transcoder != nil
   }
 
   /// Reads one payload. Its readings are in ``items`` until the next: all of them, or an error and none.
@@ -42,7 +62,8 @@ struct ReadingDecoder: Sendable {
   mutating func decode(
     _ payload: UnsafeRawBufferPointer, keyIsInTopic: Bool, received: Int64, offset: Offset
   ) throws(Refusal) {
-    items.removeAll(keepingCapacity: true)
+    // Nearly always one, which is taken away for less.
+    if items.count == 1 { items.removeLast() } else { items.removeAll(keepingCapacity: true) }
     do throws(Refusal) {
       try decodeAll(payload, keyIsInTopic: keyIsInTopic, received: received, offset: offset)
     } catch {
@@ -54,7 +75,7 @@ struct ReadingDecoder: Sendable {
   private mutating func decodeAll(
     _ payload: UnsafeRawBufferPointer, keyIsInTopic: Bool, received: Int64, offset: Offset
   ) throws(Refusal) {
-    isOwnText = transcoder != nil || characterSet != nil
+    isOwnText = isTranscoded || rules.characterSet != nil
     guard isOwnText else {
       return try read(payload, keyIsInTopic: keyIsInTopic, received: received, offset: offset)
     }
@@ -62,7 +83,7 @@ struct ReadingDecoder: Sendable {
     swap(&text, &transcoded)
     defer { swap(&text, &transcoded) }
     text.removeAll(keepingCapacity: true)
-    if let characterSet { text = try characterSet.utf8(from: payload) }
+    if let characterSet = rules.characterSet { text = try characterSet.utf8(from: payload) }
     try transcoder?.transcode(payload, received: received, into: &text)
     let outcome: Result<Void, Refusal> = text.withUnsafeBytes { text in
       do throws(Refusal) {
@@ -110,7 +131,7 @@ struct ReadingDecoder: Sendable {
     _ text: UnsafeRawBufferPointer, keyIsInTopic: Bool, received: Int64, offset: Offset
   ) throws(Refusal) {
     do throws(JSONError) { try tape.read(text) } catch { throw Refusal(error) }
-    guard transcoder != nil else {
+    guard isTranscoded else {
       return try appendReadings(in: 0, element: nil, text, keyIsInTopic, received, offset)
     }
     var child = 1
@@ -127,7 +148,7 @@ struct ReadingDecoder: Sendable {
     in root: Int, element: Int?, _ text: UnsafeRawBufferPointer, _ keyIsInTopic: Bool, _ received: Int64,
     _ offset: Offset
   ) throws(Refusal) {
-    guard let each else {
+    guard let each = rules.each else {
       return try append(root, of: Common(), element: element, text, keyIsInTopic, received, offset)
     }
     guard let array = tape.index(of: each, from: root, in: text) else {
@@ -139,8 +160,8 @@ struct ReadingDecoder: Sendable {
     }
     // What the message says for all is looked for once.
     let common = Common(
-      key: key.flatMap { tape.index(of: $0, from: root, in: text) }.map { tape.values[$0] },
-      time: time.flatMap { tape.index(of: $0.path, from: root, in: text) }.map { tape.values[$0] })
+      key: rules.key.flatMap { tape.index(of: $0, from: root, in: text) }.map { tape.values[$0] },
+      time: rules.time.flatMap { tape.index(of: $0, from: root, in: text) }.map { tape.values[$0] })
     var child = array + 1
     var number = 0
     while child < tape.values[array].next {
@@ -181,7 +202,7 @@ struct ReadingDecoder: Sendable {
   private func key(
     of index: Int, _ common: JSONTape.Value?, _ text: UnsafeRawBufferPointer
   ) throws(Refusal) -> Reading.Key {
-    guard let key else { return .none }
+    guard let key = rules.key else { return .none }
     guard let value = find(key, of: index, common, text) else {
       throw Refusal(.keyMissing, "the payload has no field \"\(key)\" to take the key from")
     }
@@ -196,7 +217,8 @@ struct ReadingDecoder: Sendable {
   private func time(
     of index: Int, _ common: JSONTape.Value?, _ text: UnsafeRawBufferPointer
   ) throws(Refusal) -> Int64? {
-    guard let (path, unit) = time else { return nil }
+    guard let path = rules.time else { return nil }
+    let unit = rules.unit
     guard let value = find(path, of: index, common, text) else {
       throw Refusal(.timeMissing, "the payload has no field \"\(path)\" to take the event time from")
     }

@@ -6,7 +6,8 @@ internal import Telemetry
 /// Stages remember at once what they have met. So ``beginPending()`` comes before the message that opens a batch,
 /// which is known by ``mayGiveLines(_:)``; where no line has come after all, ``pendingDecided()`` takes it back.
 struct ReadingStages: Sendable {
-  private let isPlain: Bool
+  /// Whether readings pass as they were decoded.
+  let isPlain: Bool
   private let withholds: Bool
   /// Readings whose receipt time nobody could put right are marked, where they were held for it.
   private let marksClock: Bool

@@ -242,7 +242,17 @@ struct ByteReader {
     return bytes[position]
   }
 
+  @inline(__always)
   mutating func varint() throws(BlockFormatError) -> UInt64 {
+    // Most are small.
+    if position < bytes.count, bytes[position] < 0x80 {
+      defer { position &+= 1 }
+      return UInt64(bytes[position])
+    }
+    return try longVarint()
+  }
+
+  private mutating func longVarint() throws(BlockFormatError) -> UInt64 {
     var value: UInt64 = 0
     for shift in stride(from: UInt64(0), to: 70, by: 7) {
       let byte = try byte()
@@ -253,11 +263,13 @@ struct ByteReader {
     throw BlockFormatError(description: "an integer of more than 64 bits before byte \(position)")
   }
 
+  @inline(__always)
   mutating func signed() throws(BlockFormatError) -> Int64 {
     let value = try varint()
     return Int64(bitPattern: value >> 1) ^ -Int64(bitPattern: value & 1)
   }
 
+  @inline(__always)
   mutating func count(atMost limit: Int) throws(BlockFormatError) -> Int {
     let value = try varint()
     guard value <= UInt64(limit) else {

@@ -25,12 +25,16 @@ package struct Digest: Sendable, Hashable, CustomStringConvertible {
     self.bytes = bytes
   }
 
+  /// The algorithm. Looked up once: `EVP_sha256()` would have every digest look it up by its name, under locks. It is
+  /// nothing but read from then on, and OpenSSL lets all threads do that at once.
+  private nonisolated(unsafe) static let algorithm = EVP_MD_fetch(nil, "SHA256", nil)
+
   /// The digest of some bytes, taken one buffer after the other.
   package init(of parts: [UInt8]...) {
     var output = [UInt8](repeating: 0, count: Digest.byteCount)
     // EVP_MD_CTX_new gives nil only when memory has run out, and the other calls fail only on a
     // library without SHA-256: neither leaves a way to go on.
-    guard let context = EVP_MD_CTX_new(), EVP_DigestInit_ex(context, EVP_sha256(), nil) == 1 else {
+    guard let context = EVP_MD_CTX_new(), EVP_DigestInit_ex(context, Digest.algorithm, nil) == 1 else {
       preconditionFailure("OpenSSL has no SHA-256")
     }
     defer { EVP_MD_CTX_free(context) }

@@ -7,16 +7,22 @@ package func haveSameBytes(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPoin
   // Texts that were taken over from one block to the next are often the very same.
   if left == right { return true }
   let count = a.count
+  guard count >= 8 else {
+    var index = 0
+    while index < count {
+      if (left + index).load(as: UInt8.self) != (right + index).load(as: UInt8.self) { return false }
+      index &+= 1
+    }
+    return true
+  }
+  // The last word is that of the last eight bytes, some of which may have been met.
+  let last = count &- 8
   var index = 0
-  while index + 8 <= count {
+  while index < last {
     if (left + index).loadUnaligned(as: UInt64.self) != (right + index).loadUnaligned(as: UInt64.self) { return false }
-    index += 8
+    index &+= 8
   }
-  while index < count {
-    if (left + index).load(as: UInt8.self) != (right + index).load(as: UInt8.self) { return false }
-    index += 1
-  }
-  return true
+  return (left + last).loadUnaligned(as: UInt64.self) == (right + last).loadUnaligned(as: UInt64.self)
 }
 
 extension String {

@@ -198,6 +198,35 @@ struct CompressionTests {
     #expect(try Zstd.compress(Array("text".utf8))[4] & 0b100 == 0)
   }
 
+  @Test("A zstd frame of every length comes back, those that are read in one go and those that are not")
+  func zstdLengths() throws {
+    for length in [0, 1, 511, 512, 513, 1 << 20 - 1, 1 << 20, 1 << 20 + 1, 3 << 20] {
+      let bytes = (0..<length).map { UInt8(truncatingIfNeeded: $0 / 7) }
+      let frame = try Zstd.compress(bytes)
+      #expect(try Zstd.decompress(frame, maximumOutput: length) == bytes)
+      #expect(try Zstd.decompress(frame + frame, maximumOutput: 2 * length) == bytes + bytes)
+      if length > 0 {
+        #expect(throws: CompressionError.outputTooLarge(maximum: length - 1)) {
+          try Zstd.decompress(frame, maximumOutput: length - 1)
+        }
+      }
+    }
+  }
+
+  @Test("Level 1 takes no short matches, which make lines of many devices larger")
+  func shortMatches() throws {
+    var lines: [UInt8] = []
+    for number in 0..<1_000 {
+      let values = [7_919, 104_729, 1_299_709].map { "\((number &* $0) % 800).\(number &* $0 % 90 + 10)" }
+      lines += Array(
+        """
+        {"device":"pump-\(1_000 + number % 500)","ts":\(1_793_000_000_000 + number),"temperature":\(values[0]),\
+        "pressure":\(values[1]),"flow":\(values[2]),"state":"running","serial":"SN-\(10_000 + number)-A7","ok":true}\n
+        """.utf8)
+    }
+    #expect(try Zstd.compress(lines).count * 1_000 < lines.count * 95)
+  }
+
   @Test("A higher level is not larger on rows of JSON")
   func levels() throws {
     let rows = samples()[7]
