@@ -72,14 +72,14 @@ enum Output {
   }
 
   /// Characters of a foreign text that are shown at most.
-  private static let longestText = 60
+  static let longestText = 60
 
-  /// A text that devices wrote, for a terminal: what would act on it or hide is escaped, and the end of a long one
-  /// is cut off.
-  static func plain(_ text: String) -> String {
+  /// A text that devices or upstreams wrote, for a terminal: what would act on it or hide is escaped, and the end of
+  /// a long one is cut off.
+  static func plain(_ text: String, longest: Int = longestText) -> String {
     var out = ""
     for (index, scalar) in text.unicodeScalars.enumerated() {
-      if index == longestText { return out + "..." }
+      if index == longest { return out + "..." }
       switch scalar.properties.generalCategory {
       case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse, .unassigned:
         out += "\\u{\(String(scalar.value, radix: 16))}"
