@@ -139,7 +139,8 @@ let package = Package(
       ] + nioFoundationFree,
       swiftSettings: settings),
     .testTarget(
-      name: "EndToEndTests", dependencies: ["Failpoints", "TestSupport", "CSQLite"], exclude: ["receiver.py", "terminal.py"],
+      name: "EndToEndTests", dependencies: ["Failpoints", "TestSupport", "CSQLite"],
+      exclude: ["receiver.py", "terminal.py"],
       swiftSettings: settings),
   ]
 )

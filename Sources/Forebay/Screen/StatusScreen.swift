@@ -194,7 +194,8 @@ struct StatusScreen {
     if showsRates {
       columns.append(
         .init(
-          title: "SENT/S", cells: uplinks.map { rate($0.bytesSent, before[$0.name]?.bytesSent) { Output.bytes(Int64($0)) } }
+          title: "SENT/S",
+          cells: uplinks.map { rate($0.bytesSent, before[$0.name]?.bytesSent) { Output.bytes(Int64($0)) } }
         ))
     }
     columns += [

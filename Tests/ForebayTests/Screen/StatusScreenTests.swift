@@ -140,7 +140,8 @@ struct StatusScreenTests {
   @Test("texts are broken between words, and words only where they are longer than a line")
   func wrapping() {
     #expect(ScreenText.wrap("aaa bbb ccc ddd", width: 11) == ["aaa bbb ccc", "  ddd"])
-    #expect(ScreenText.wrap("  a: " + String(repeating: "x", count: 20), width: 15, indentation: 4).map(\.count).max()! <= 15)
+    #expect(
+      ScreenText.wrap("  a: " + String(repeating: "x", count: 20), width: 15, indentation: 4).map(\.count).max()! <= 15)
     #expect(
       ScreenText.wrap("ab " + String(repeating: "x", count: 25), width: 12).joined().filter { $0 == "x" }.count == 25)
     #expect(ScreenText.wrap("a b", width: nil) == ["a b"] && ScreenText.wrap("", width: 20) == [""])
@@ -154,7 +155,8 @@ struct StatusScreenTests {
     #expect(line.rendered(colour: false, width: 6) == "ok  g…")
     let many = (1...10).map { ScreenLine("\($0)") }
     #expect(StatusWatch.fit(many, height: 10) == many && StatusWatch.fit(many, height: nil) == many)
-    #expect(StatusWatch.fit(many, height: 5).map(\.text) == ["1", "2", "3", "4", "6 more lines: a higher window shows them"])
+    #expect(
+      StatusWatch.fit(many, height: 5).map(\.text) == ["1", "2", "3", "4", "6 more lines: a higher window shows them"])
     let lost = StatusWatch.lines(title: ScreenLine("now"), trouble: "gone", [line], width: 80).map(\.text)
     #expect(lost == ["NO ANSWER: gone; what follows is the last look", "", "ok  gateway", "now"])
   }
