@@ -130,7 +130,7 @@ let package = Package(
       name: "DeliveryTests", dependencies: ["Delivery", "Telemetry", "Compression", "TestSupport"],
       swiftSettings: settings),
     .testTarget(
-      name: "StatusTests", dependencies: ["Status", "Telemetry", "TestSupport"], swiftSettings: settings),
+      name: "StatusTests", dependencies: ["Status", "Telemetry", "TestSupport", logging], swiftSettings: settings),
     .testTarget(
       name: "ForebayTests",
       dependencies: [

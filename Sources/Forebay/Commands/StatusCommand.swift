@@ -67,7 +67,7 @@ struct StatusCommand: ParsableCommand {
       let terminal = Terminal.standardOutput()
       let screen = StatusScreen(
         report: report, judgement: StatusJudgement(document: document, report: report),
-        width: terminal.size?.columns)
+        now: SystemClock.wall(), width: terminal.size?.columns)
       print(screen.lines.map { $0.rendered(colour: terminal.hasColour) }.joined(separator: "\n"))
     }
     if !report.alarms.isEmpty { throw ExitCode(1) }

@@ -50,9 +50,16 @@ struct Configuration: Sendable {
     case trace, debug, info, notice, warning, error, critical
   }
 
+  /// How log lines are written.
+  enum LogFormatChoice: String, Sendable, Hashable, CaseIterable {
+    /// JSON where journald takes the lines, logfmt elsewhere.
+    case auto
+    case logfmt, json
+  }
+
   var origin: Origin
-  /// The bytes of the attachments; empty once they are kept.
-  var attached: [Digest: [UInt8]]
+  /// The bytes of the attachments, of which some are keys; empty once they are kept.
+  var attached: [Digest: Secret]
   var gateway: Gateway
   /// In the file's order, each with the filters of the pipelines that read from it.
   var sources: [SourceSettings]
@@ -68,6 +75,7 @@ struct Configuration: Sendable {
   var uplinks: [UplinkSettings]
   var status: Status
   var minimumLogLevel: LogLevel
+  var logFormat: LogFormatChoice
   var shutdown: Shutdown
   /// What is doubtful about the file; never an error.
   var warnings: [ConfigurationDiagnostic]

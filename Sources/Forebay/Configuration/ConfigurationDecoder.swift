@@ -45,7 +45,7 @@ struct ConfigurationDecoder {
     }
     let uplinks = uplinkValues.compactMap { uplink($0.value, name: $0.name) }
     let status = status(top.optional("status"), spool: spool, in: value)
-    let logLevel = top.optional("log").flatMap(logLevel) ?? .info
+    let (logLevel, logFormat) = top.optional("log").map(log) ?? (.info, .auto)
     let shutdown = top.optional("shutdown").map(shutdown) ?? Configuration.Shutdown()
     top.close()
 
@@ -64,7 +64,8 @@ struct ConfigurationDecoder {
       origin: origin, attached: [:], gateway: gateway,
       sources: withFilters(sources.map(\.settings), of: pipelines.map(\.settings)),
       group: group, spool: spool, pipelines: pipelines.map(\.settings), tables: tables.sources, deadLetters: bounds,
-      uplinks: uplinks.map(\.settings), status: status, minimumLogLevel: logLevel, shutdown: shutdown,
+      uplinks: uplinks.map(\.settings), status: status, minimumLogLevel: logLevel, logFormat: logFormat,
+      shutdown: shutdown,
       warnings: [])
   }
 
@@ -97,11 +98,12 @@ struct ConfigurationDecoder {
     return Configuration.Status(socket: path)
   }
 
-  private func logLevel(_ value: ConfigurationValue) -> Configuration.LogLevel? {
-    guard let section = value.section() else { return nil }
+  private func log(_ value: ConfigurationValue) -> (Configuration.LogLevel, Configuration.LogFormatChoice) {
+    guard let section = value.section() else { return (.info, .auto) }
     let level = section.optional("level").flatMap { $0.choice(Configuration.LogLevel.self) }
+    let format = section.optional("format").flatMap { $0.choice(Configuration.LogFormatChoice.self) }
     section.close()
-    return level
+    return (level ?? .info, format ?? .auto)
   }
 
   private func shutdown(_ value: ConfigurationValue) -> Configuration.Shutdown {
@@ -204,6 +206,7 @@ struct ConfigurationDecoder {
       window($0, time: pipeline.time, captures: pipeline.captureNames)
     }
     section.set(&pipeline.batch, from: "batch", batching)
+    section.set(&pipeline.devices, from: "devices") { $0.devices() }
     pipeline.deadLetters = section.optional("dead_letters").map { bounds($0, from: deadLetters) } ?? deadLetters
     _ = section.optional("when_full")?.choice(WhenFull.self)
     let to = section.required("to")?.reference(to: "an uplink", among: uplinks)

@@ -65,7 +65,7 @@ final class Daemon: Sendable {
     await uplinks.apply(configuration.uplinks)
     try pipelines.start(PipelineWorker.Plan(configuration))
     try intake.start()
-    try LocalSocket.serve(configuration.status.socket) { [self] in await statusDocument() }
+    try LocalSocket.serve(configuration.status.socket) { [self] in await answer($0) }
   }
 
   /// Takes over another configuration without losing or repeating a message: what was read under the

@@ -1,8 +1,8 @@
 internal import Glibc
 internal import Ingest
 
-/// A Unix socket that gives one document to everybody who connects: the first form of the status API.
-/// Who may read it is up to the permissions of the socket (0660, owner and group of the daemon).
+/// A Unix socket that gives one document to everybody who connects: the status, or what the line asks for that they
+/// send (``LocalRequest``). Who may read it is up to the permissions of the socket (0660, owner and group of the daemon).
 struct LocalSocket {
   struct Failure: Error, CustomStringConvertible {
     var description: String
@@ -24,8 +24,12 @@ struct LocalSocket {
     }
   }
 
+  /// Milliseconds that a client has for its request. One that says nothing and leaves its end open gets the status
+  /// after them.
+  private static let patience: Int64 = 1_000
+
   /// Listens at `path` and answers every connection with what `document` gives at that time.
-  static func serve(_ path: String, document: @escaping @Sendable () async -> [UInt8]) throws {
+  static func serve(_ path: String, document: @escaping @Sendable (LocalRequest) async -> [UInt8]) throws {
     let listener = try makeSocket(path)
     // One that an earlier run has left; anything else that stands there is not ours to delete.
     var status = stat()
@@ -47,15 +51,40 @@ struct LocalSocket {
         // Who connects and does not read must not hold up the next one for long.
         var limit = timeval(tv_sec: 2, tv_usec: 0)
         setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        send(blockingWait(for: document), to: client)
+        let request = LocalRequest(line: readLine(from: client))
+        if let request {
+          send(blockingWait { await document(request) }, to: client)
+        } else {
+          send(Array(#"{"error":"the request is none"}"#.utf8), to: client)
+        }
         close(client)
       }
     }
     server.detach()
   }
 
+  /// What a client asks for: everything up to its line feed or the end of what it sends.
+  private static func readLine(from client: Int32) -> [UInt8] {
+    let end = SystemClock.monotonic() + patience * 1_000_000
+    var bytes: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 4_096)
+    while bytes.count < LocalRequest.longest, !bytes.contains(UInt8(ascii: "\n")) {
+      var waiting = pollfd(fd: client, events: Int16(POLLIN), revents: 0)
+      let rest = (end - SystemClock.monotonic()) / 1_000_000
+      guard rest > 0 else { break }
+      let ready = poll(&waiting, 1, Int32(rest))
+      if ready < 0, errno == EINTR { continue }
+      guard ready > 0 else { break }
+      let count = read(client, &chunk, chunk.count)
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else { break }
+      bytes += chunk[..<count]
+    }
+    return bytes
+  }
+
   /// The document of the daemon that listens at `path`.
-  static func fetch(_ path: String) throws -> [UInt8] {
+  static func fetch(_ path: String, _ request: LocalRequest = .status) throws -> [UInt8] {
     let client = try makeSocket(path)
     defer { close(client) }
     var limit = timeval(tv_sec: 10, tv_usec: 0)
@@ -63,6 +92,7 @@ struct LocalSocket {
     guard try withAddress(path, { connect(client, $0, $1) }) == 0 else {
       throw failure("connect to", path)
     }
+    send(request.line, to: client)
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 65_536)
     while true {

@@ -16,6 +16,9 @@ struct StatusJudgement: Decodable, Sendable {
   struct Alarm: Decodable, Sendable {
     /// `ticket` or `page`.
     var severity: String?
+    /// RFC 3339.
+    var since: String?
+    /// Where to read what to do.
     var runbook: String?
   }
 

@@ -16,6 +16,8 @@ struct StatusScreen {
   var earlier: Earlier?
   /// Whether there are columns for rates, also while nothing is known of them.
   var showsRates = false
+  /// Wall nanoseconds; nil: how long alarms have lasted is not told.
+  var now: Int64?
   /// Columns of the terminal; nil: lines are as long as they are.
   var width: Int?
 
@@ -69,12 +71,22 @@ struct StatusScreen {
     return ranked.flatMap { _, pair in
       let (alarm, judged) = pair
       let label = "ALARM \(alarm.kind):"
-      let severity = judged.severity.map { " (\($0))" } ?? ""
-      var lines = plain(ScreenText.wrap("\(label) \(text(alarm.text))\(severity)", width: width))
+      let details = [judged.severity.map(text), age(judged)].compactMap { $0 }.joined(separator: ", ")
+      let ending = details.isEmpty ? "" : " (\(details))"
+      var lines = plain(
+        ScreenText.wrap("\(label) \(text(alarm.text))\(ending)", width: width)
+          + (judged.runbook.map { ["  see \(text($0))"] } ?? []))
       lines[0].tone = judged.severity == "page" ? .bad : .doubtful
       lines[0].toned = label.count
       return lines
     }
+  }
+
+  private func age(_ alarm: StatusJudgement.Alarm) -> String? {
+    guard let now, let since = alarm.since,
+      let wall = try? Array(since.utf8).withUnsafeBytes({ try RFC3339.nanoseconds($0) })
+    else { return nil }
+    return "for \(Output.duration(max(0, now - wall)))"
   }
 
   private var objectives: [ScreenLine]? {

@@ -65,7 +65,7 @@ struct StatusWatch {
   ) {
     let screen = StatusScreen(
       report: look.report, judgement: look.judgement, earlier: earlier, showsRates: true,
-      width: terminal.size?.columns)
+      now: SystemClock.wall(), width: terminal.size?.columns)
     let title = ScreenLine("\(Output.time(SystemClock.wall()))  every \(Output.decimal(interval, places: 1)) s")
     let lines = Self.lines(title: title, trouble: trouble, screen.lines, width: terminal.size?.columns)
     guard terminal.isCapable else {

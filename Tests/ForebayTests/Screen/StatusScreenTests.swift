@@ -89,6 +89,19 @@ struct StatusScreenTests {
     #expect(unlimited[3].text.hasSuffix("long (ticket)") && unlimited[4].text == "", "\(unlimited)")
   }
 
+  @Test("alarms say for how long they last and where to read on, where the daemon does")
+  func alarmDetails() {
+    var report = Self.report()
+    report.alarms = [.init(kind: "parked", text: "full")]
+    let judged =
+      #"{"pipelines":[],"alarms":[{"severity":"page","since":"2026-11-21T03:18:00Z","runbook":"ops.md#parked"}]}"#
+    let lines = StatusScreen(
+      report: report, judgement: StatusJudgement(document: Array(judged.utf8), report: report),
+      now: 1_795_231_143_000_000_000, width: 80
+    ).lines.map(\.text)
+    #expect(lines.contains("ALARM parked: full (page, for 1 min 3 s)") && lines.contains("  see ops.md#parked"))
+  }
+
   @Test("objectives that are met take one line, others one each with what is left of their error budget")
   func objectives() throws {
     let lines = try Self.screen(
