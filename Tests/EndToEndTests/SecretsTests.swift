@@ -31,9 +31,9 @@ struct SecretsTests {
     chmod(box.path, 0o755)
     var options = House.Options()
     options.brokerConfiguration = "allow_anonymous true\npassword_file \(passwords)\n"
-    options.source = "user: forebay\n        password_file: mqtt.password"
+    options.source = "user: forebay\n      password_file: mqtt.password"
     options.pipeline =
-      "mask: { owner: tokenise }\n      token_keys: [{ id: k1, file: token.key }]\n      sequence: seq\n      drift: true"
+      "mask: { owner: tokenise }\n    token_keys: [{ id: k1, file: token.key }]\n    sequence: seq\n    drift: true"
     options.extra = "log: { level: trace, format: json }"
     let house = try House("secrets", options)
     for (name, text) in [("mqtt.password", Self.password), ("up.token", Self.token), ("token.key", Self.tokenKey)] {

@@ -115,7 +115,7 @@ struct LogRepeatsTests {
     for number in 0..<8 { _ = repeats.take(Self.record(), now: Int64(number)) }
     #expect(repeats.overdue(now: 59 * Self.second).isEmpty)
     #expect(Self.repeated(repeats.take(Self.record("other"), now: 61 * Self.second)) == ["3", nil])
-    for number in 0..<2 { _ = repeats.take(Self.record(), now: 62 * Self.second + Int64(number)) }
+    for number in 0..<7 { _ = repeats.take(Self.record(), now: 62 * Self.second + Int64(number)) }
     #expect(Self.repeated(repeats.overdue(now: 130 * Self.second)) == ["2"])
   }
 

@@ -63,7 +63,7 @@ struct LiveDevicesTests {
   @Test("have their last value as it is delivered, masked, and their gaps; pages follow each other")
   func values() async throws {
     let plant = try TrialPlant(
-      "key: device, sequence: n, where: \"n > 0\", select: [s, owner], mask: { owner: drop, s: { last: 2 } }")
+      "key: device, sequence: n, where: \"n > 0\", select: [s, owner], mask: { owner: drop, s: { keep_last: 2 } }")
     let worker = try Self.worker(plant)
     try Self.append(
       plant,
