@@ -141,7 +141,7 @@ let package = Package(
       name: "DeliveryTests", dependencies: ["Delivery", "Telemetry", "Compression", "TestSupport"],
       swiftSettings: settings),
     .testTarget(
-      name: "StatusTests", dependencies: ["Status", "Telemetry", "TestSupport"], swiftSettings: settings),
+      name: "StatusTests", dependencies: ["Status", "Telemetry", "TestSupport", logging], swiftSettings: settings),
     .testTarget(
       name: "ForebayTests",
       dependencies: [
@@ -151,7 +151,7 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(
       name: "EndToEndTests", dependencies: ["Failpoints", "TestSupport", "CSQLite"],
-      exclude: ["receiver.py", "page.py"],
+      exclude: ["receiver.py", "page.py", "terminal.py"],
       swiftSettings: settings),
   ]
 )

@@ -9,8 +9,9 @@ import Telemetry
 // reads, runs and seals them all, as the daemon does. MODE is `fill` (the filling alone, to be subtracted from
 // what a counter of instructions says of the whole), or what the pipeline does: `pass`; `checked`, which is JSON with a
 // contract and dedupe; `windows`, the same and an average of ten seconds for each device. The compression follows a
-// colon: `pass:gzip`. Prints one JSON object with the nanoseconds of processor time that reading to sealing took, and
-// the bytes of the batches before their compression, of which digests were made.
+// colon: `pass:gzip`, and how many devices the view of them has behind another: `pass:gzip:0`. Prints one JSON object
+// with the nanoseconds of processor time that reading to sealing took, and the bytes of the batches before their
+// compression, of which digests were made.
 //
 // pipeline-bench - KEYS memory: the resident bytes that open windows of KEYS devices take.
 
@@ -191,6 +192,8 @@ private func main() throws {
   guard let state = registered.states[name] else { throw Usage() }
   try fill(spool, records: records)
   var core = try PipelineCore(settings: settings, version: pipelineVersion(settings), state: state)
+  let known = parts.count > 2 ? Int(parts[2]) ?? 0 : settings.devices
+  core.devices = known > 0 ? DeviceView(limit: known) : nil
   let start = clock(CLOCK_PROCESS_CPUTIME_ID)
   let sealed = only ? Sealed() : try run(spool, &core)
   let time = clock(CLOCK_PROCESS_CPUTIME_ID) - start
@@ -206,7 +209,7 @@ private func complain(_ text: String) {
 do {
   try main()
 } catch is Usage {
-  complain("usage: pipeline-bench FOLDER RECORDS fill|pass|checked|windows[:identity|:gzip|:zstd]")
+  complain("usage: pipeline-bench FOLDER RECORDS fill|pass|checked|windows[:identity|:gzip|:zstd[:DEVICES]]")
   exit(64)
 } catch {
   complain("pipeline-bench: \(error)")

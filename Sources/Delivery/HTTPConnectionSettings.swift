@@ -83,7 +83,7 @@ extension UplinkSettings.HTTP {
   }
 
   /// The bearer token, without the white space around it; nil when none is configured.
-  func token() throws(Unreachable) -> String? {
+  func token() throws(Unreachable) -> Secret? {
     guard let tokenFile else { return nil }
     func problem(_ cause: String) -> Unreachable {
       Unreachable(.configuration, "cannot read the token from \(tokenFile): \(cause)")
@@ -101,7 +101,7 @@ extension UplinkSettings.HTTP {
     guard token.allSatisfy({ (0x21...0x7e).contains($0) }) else {
       throw problem("a token is one line of visible ASCII characters (RFC 6750, section 2.1)")
     }
-    return String(decoding: token, as: UTF8.self)
+    return Secret(Array(token))
   }
 
   /// The state of the files that a connection depends on: it differs after one of them was replaced.

@@ -43,7 +43,7 @@ package final class HTTPUplink: Uplink {
   private struct State {
     var generation: Generation?
     /// Nil: not read yet.
-    var token: String??
+    var token: Secret??
     var isShutDown = false
   }
 
@@ -110,7 +110,7 @@ package final class HTTPUplink: Uplink {
 
   // MARK: Secrets
 
-  private func token() throws(Unreachable) -> String? {
+  private func token() throws(Unreachable) -> Secret? {
     if let known = state.withLock({ $0.token }) { return known }
     let token = try settings.token()
     state.withLock { $0.token = .some(token) }
@@ -156,7 +156,7 @@ package final class HTTPUplink: Uplink {
   // MARK: One request
 
   private func attemptOnce(
-    _ batch: Batch, attempt: Int, token: String?, _ wrote: @escaping @Sendable (Int) -> Void
+    _ batch: Batch, attempt: Int, token: Secret?, _ wrote: @escaping @Sendable (Int) -> Void
   ) async throws(Unreachable) -> Answer {
     var request = HTTPClientRequest(url: settings.url)
     request.method = .POST
@@ -164,7 +164,10 @@ package final class HTTPUplink: Uplink {
       request.headers.add(name: name, value: value)
     }
     request.headers.add(name: "User-Agent", value: userAgent)
-    if let token { request.headers.add(name: "Authorization", value: "Bearer \(token)") }
+    if let token {
+      let text = String(decoding: token.revealed, as: UTF8.self)
+      request.headers.add(name: "Authorization", value: "Bearer \(text)")
+    }
     request.body = .stream(
       CountedBody(bytes: ByteBuffer(bytes: batch.body), wrote: wrote), length: .known(Int64(batch.body.count)))
     let generation = try begin()

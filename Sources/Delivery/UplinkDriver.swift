@@ -173,7 +173,7 @@ package actor UplinkDriver {
         core.didSetAside(id)
         logger.warning(
           "the upstream refused a reading for good; it is in the dead letters",
-          metadata: ["uplink": "\(settings.name)", "rule": "\(rule)", "reason": "\(reason)"])
+          metadata: label(id).merging(["rule": "\(rule)", "reason": "\(reason)"]) { $1 })
       }
     } catch {
       logger.warning(
@@ -223,6 +223,9 @@ package actor UplinkDriver {
 
   private func sent(_ id: Int64, _ answer: Answer, bytes: Int) {
     if answer == .hasIt { Failpoints.receiptReceived() }
+    logger.debug(
+      "an attempt to deliver a batch has ended",
+      metadata: label(id).merging(["answer": "\(answer.kind.rawValue)", "sent_bytes": "\(bytes)"]) { $1 })
     core.answered(id, answer, bytes: bytes, now: now())
     sending[id] = nil
     report(answer)
@@ -249,6 +252,25 @@ package actor UplinkDriver {
 
   // MARK: Telling people
 
+  /// What a line about an entry says of its batch.
+  private func label(_ id: Int64) -> Logger.Metadata {
+    var label: Logger.Metadata = ["uplink": "\(settings.name)"]
+    guard let batch = batches[id] else { return label }
+    label["batch"] = "\(batch.identity)"
+    label["offset"] = "\(batch.firstOffset)"
+    label["last_offset"] = "\(batch.lastOffset)"
+    return label
+  }
+
+  /// What a line about a hold says of what is held.
+  private func label(_ scope: DeliveryHold.Scope) -> Logger.Metadata {
+    switch scope {
+    case .uplink: ["uplink": "\(settings.name)"]
+    case .pipeline(let name): ["uplink": "\(settings.name)", "pipeline": "\(name)"]
+    case .batch(let identity): ["uplink": "\(settings.name)", "batch": "\(identity)"]
+    }
+  }
+
   /// Logs what began and what ended, once.
   private func report(_ answer: Answer) {
     guard answer != .hasIt || !alarms.isEmpty || wasOpen || outageTold else { return }
@@ -258,14 +280,10 @@ package actor UplinkDriver {
     for hold in status.holds where !alarms.contains(hold.scope) {
       logger.error(
         "delivery is held",
-        metadata: [
-          "uplink": "\(settings.name)", "scope": "\(hold.scope)", "cause": "\(hold.cause.rawValue)",
-          "reason": "\(hold.reason)",
-        ])
+        metadata: label(hold.scope).merging(["cause": "\(hold.cause.rawValue)", "reason": "\(hold.reason)"]) { $1 })
     }
     for scope in alarms.subtracting(holds) {
-      logger.notice(
-        "delivery is no longer held", metadata: ["uplink": "\(settings.name)", "scope": "\(scope)"])
+      logger.notice("delivery is no longer held", metadata: label(scope))
     }
     let isOpen = core.circuit != .closed
     if isOpen, !wasOpen {

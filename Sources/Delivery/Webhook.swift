@@ -44,8 +44,7 @@ package struct Webhook: Sendable {
     case .success(let status) where (200..<300).contains(status): return
     case .success(let status): throw Unreachable(.garbage, "\(settings.place) answered \(status)")
     case .failure(let error):
-      let uplink = HTTPUplink(settings: settings, concurrency: 1, version: version, wall: { 0 })
-      throw uplink.unreachable(error)
+      throw HTTPUplink.unreachable(error, place: settings.place)
     }
   }
 }

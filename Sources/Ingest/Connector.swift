@@ -1,5 +1,6 @@
 import CMosquitto
 import Glibc
+import Telemetry
 
 /// Makes connections. Runs on threads of its own, because resolving a name and connecting block, and
 /// the library has no other way.
@@ -61,15 +62,15 @@ enum Connector {
     _ handle: OpaquePointer, _ settings: SourceSettings
   ) throws(SourceFault) {
     guard let user = settings.user else { return }
-    var password: [UInt8]?
+    var password: Secret?
     if let path = settings.passwordFile { password = try readSecret(path) }
     if let password {
-      guard !password.contains(0), password.count <= 65_535 else {
+      guard !password.revealed.contains(0), password.count <= 65_535 else {
         throw .file(
           role: "password file", path: settings.passwordFile ?? "",
           detail: "a password has no zero byte and at most 65535 bytes")
       }
-      let code = (password + [0]).withUnsafeBytes { bytes in
+      let code = (password.revealed + [0]).withUnsafeBytes { bytes in
         mosquitto_username_pw_set(handle, user, bytes.baseAddress?.assumingMemoryBound(to: CChar.self))
       }
       try check(code)
@@ -103,7 +104,7 @@ enum Connector {
   }
 
   /// The bytes of a file without one newline at its end.
-  private static func readSecret(_ path: String) throws(SourceFault) -> [UInt8] {
+  private static func readSecret(_ path: String) throws(SourceFault) -> Secret {
     let role = "password file"
     let fd = open(path, O_RDONLY | O_CLOEXEC)
     guard fd >= 0 else {
@@ -125,6 +126,6 @@ enum Connector {
       }
     }
     if bytes.last == UInt8(ascii: "\n") { bytes.removeLast() }
-    return bytes
+    return Secret(bytes)
   }
 }

@@ -75,6 +75,13 @@ package struct PipelineCore: Sendable {
   package var heldUntil: Int64? { clock?.heldUntil }
   /// What the stages have seen beside what the ledger counts.
   package var observations: StageObservations { stages.observations }
+  /// What is known of each device; nil, as it is at first, where nobody wants to know: replays and trials.
+  package var devices: DeviceView? {
+    get { stages.devices }
+    set { stages.devices = newValue }
+  }
+  /// What `sequence` knows of a device; nil where it does not know it, or the pipeline has no such stage.
+  package func sequence(of key: [UInt8]) -> SequenceState? { stages.sequence(of: key) }
   /// Where the next seal will put the checkpoint.
   package var checkpoint: Offset { open?.start ?? readPosition }
 

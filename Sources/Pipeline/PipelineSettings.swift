@@ -76,6 +76,8 @@ package struct PipelineSettings: Sendable, Hashable {
   /// Results of windows are delivered in place of the readings.
   package var window: WindowingSettings?
   package var batch = Batching()
+  /// Devices that ``DeviceView`` has at most, within its limits; 0: there is none. Shapes no batch.
+  package var devices = DeviceView.usualLimit
   /// What is kept of what is refused; shapes no batch.
   package var deadLetters = DeadLetterBounds()
   /// The name of the uplink that takes the batches.

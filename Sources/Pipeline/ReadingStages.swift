@@ -17,6 +17,8 @@ struct ReadingStages: Sendable {
   private var drift: DriftStage?
   private var transform: ReadingTransform
   private(set) var window: WindowStage?
+  /// Nil where nobody wants to know.
+  var devices: DeviceView?
 
   /// The key of the reading at hand as it stands in JSON, and members of its line that stages add.
   private var key: [UInt8] = []
@@ -128,6 +130,7 @@ struct ReadingStages: Sendable {
   ) -> Int {
     guard !isPlain else {
       for item in items { lines.append(item.reading, of: text, route: source.route) }
+      for item in items { note(item, text, from: source) }
       return items.count
     }
     dedupe?.window.advance(to: source.received.wall)
@@ -196,6 +199,7 @@ struct ReadingStages: Sendable {
       }
       guard window != nil else {
         transform.append(item, text, route: source.route, extra: extra, to: &lines)
+        note(item, text, from: source)
         return true
       }
       fate = try absorb(item, tape, text, from: source)
@@ -203,11 +207,19 @@ struct ReadingStages: Sendable {
       throw Setback(.transform, (error.kind.rawValue, "\(error)"))
     }
     switch fate {
-    case .absorbed: outcome.counters.absorbed += 1
+    case .absorbed:
+      outcome.counters.absorbed += 1
+      note(item, text, from: source)
     case .late: outcome.counters.late += 1
     case .refused(let rule, let reason): throw Setback(.window, (rule, reason))
     }
     return false
+  }
+
+  /// The reading went into a batch or a window.
+  @inline(__always)
+  private mutating func note(_ item: ReadingDecoder.Item, _ text: UnsafeRawBufferPointer, from source: Source) {
+    devices?.note(item.reading, text, route: source.route, offset: source.offset, received: source.received.wall)
   }
 
   private mutating func absorb(
@@ -261,6 +273,8 @@ extension ReadingStages {
     outcome.counters.emitted += Int64(results)
     return results
   }
+
+  func sequence(of key: [UInt8]) -> SequenceState? { sequence?.tracker.state(of: key) }
 
   /// What the stages have seen.
   var observations: StageObservations {

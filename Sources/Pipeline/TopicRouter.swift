@@ -8,6 +8,8 @@ final class Route: Sendable {
   let key: [UInt8]
   /// The same as it stands in a JSON string.
   let keyContent: [UInt8]
+  /// Of that, for ``DeviceView``.
+  let keyHash: UInt64
   /// The values of all captures of the pipeline's filters, in the order of
   /// ``PipelineSettings/captureNames``; nil for those that the filter that matched has not.
   let captures: [String?]
@@ -24,6 +26,7 @@ final class Route: Sendable {
     hasKey = key != nil
     self.key = Array((key ?? "").utf8)
     keyContent = JSONText.escape(key ?? "")
+    keyHash = keyContent.withUnsafeBytes { DeviceView.hash($0) }
     self.captures = captures
     self.lineStart = lineStart
     self.captureObject = captureObject

@@ -54,6 +54,11 @@ struct PipelineStagesTests {
     let devices = try house.run("devices", ["--pipeline", name, "--worst", "--limit", "1", "--spool", house.spool])
     #expect(devices.status == 0 && devices.output.contains("2 devices, as of the last seal"), "\(devices.output)")
     #expect(devices.output.contains("/n number, /v string") && devices.output.contains("and 1 device more"))
+    // The daemon that runs tells more.
+    #expect(devices.output.contains("LAST SEEN") && devices.output.contains(" ago  "), "\(devices.output)")
+    let values = try house.run("devices", ["--pipeline", name, "--values", "--spool", house.spool])
+    #expect(values.output.contains(#"{"n":3,"double":4}"#) && values.output.contains(#"{"n":9,"double":0}"#))
+    #expect(values.output.contains("2 seen by the running daemon"), "\(values.output)")
     try house.expectProof()
     let columns = try columns(house)
     #expect(columns["produced"] == 7 && columns["duplicate"] == 2 && columns["decoded"] == 3)

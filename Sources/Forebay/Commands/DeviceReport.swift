@@ -3,8 +3,8 @@ internal import Spool
 internal import Telemetry
 
 /// What the stages of a pipeline remember of one device.
-struct DeviceReport: Encodable, Sendable, Hashable {
-  struct Field: Encodable, Sendable, Hashable {
+struct DeviceReport: Codable, Sendable, Hashable {
+  struct Field: Codable, Sendable, Hashable {
     /// JSON Pointer (RFC 6901), at most ``DriftReport/longestPath`` bytes of it.
     var field: String
     var type: String
@@ -21,6 +21,14 @@ struct DeviceReport: Encodable, Sendable, Hashable {
   var last: Int64?
   /// In the order in which they appeared; nil where the pipeline does not report drift, or does not know the device.
   var fields: [Field]?
+  // From the running daemon, since it started; nil where none answers, or it has not seen the device yet:
+  /// RFC 3339: when the message of its last reading was received.
+  var lastSeen: String?
+  var readings: Int64?
+  var perSecond: Double?
+  /// Its last reading as it is delivered, where that was asked for, or why there is none.
+  var line: String?
+  var noValue: String?
 }
 
 /// The devices that a pipeline remembers, as of a seal.

@@ -74,8 +74,8 @@ enum Output {
   /// Characters of a foreign text that are shown at most.
   static let longestText = 60
 
-  /// A text that devices wrote, for a terminal: what would act on it or hide is escaped, and the end of a long one
-  /// is cut off.
+  /// A text that devices or upstreams wrote, for a terminal: what would act on it or hide is escaped, and the end of
+  /// a long one is cut off.
   static func plain(_ text: String, limit: Int = longestText) -> String {
     var out = ""
     for (index, scalar) in text.unicodeScalars.enumerated() {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import NIOSSL
+import Telemetry
 
 /// `forebay receive`: the reference upstream.
 struct ReceiveCommand: AsyncParsableCommand {
@@ -206,7 +207,7 @@ struct ReceiveCommand: AsyncParsableCommand {
     }
   }
 
-  private func token() throws -> String? {
+  private func token() throws -> Secret? {
     guard let tokenFile else { return nil }
     switch ConfigurationFiles.system.read(tokenFile, 1 << 16) {
     case .failure(let fault): throw UnusableInput(place: tokenFile, reason: fault.reason)
@@ -216,7 +217,7 @@ struct ReceiveCommand: AsyncParsableCommand {
       guard token.count == 1 else {
         throw UnusableInput(place: tokenFile, reason: "does not hold one token")
       }
-      return String(token[0])
+      return Secret(String(token[0]))
     }
   }
 

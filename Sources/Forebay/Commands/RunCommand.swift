@@ -50,7 +50,9 @@ struct RunCommand: AsyncParsableCommand {
       Output.complain("forebay: the configuration is refused, and none is kept that ran before")
       throw ExitCode(1)
     }
-    let logger = Logger.standard(level: boot.configuration.logLevel)
+    let log = OperatorLog.standard(boot.configuration.logFormat)
+    defer { log.finish() }
+    let logger = log.logger("forebay", level: boot.configuration.logLevel)
     if let alarm = boot.alarm { logger.error("configuration refused", metadata: ["alarm": "\(alarm)"]) }
     for warning in boot.configuration.warnings {
       logger.warning("configuration", metadata: ["warning": "\(warning.summary)"])
@@ -72,20 +74,11 @@ struct RunCommand: AsyncParsableCommand {
         return await ProcessRestart.now(after: daemon.started, unless: signals, logger)
       }
       boot.configuration = boot.configuration.withoutAttached
-      await Supervision(daemon: daemon, kept: kept, path: config, logger: logger).run(boot, signals)
+      await Supervision(daemon: daemon, kept: kept, path: config, log: log, logger: logger).run(boot, signals)
     } catch {
       Output.complain("forebay: \(error)")
       throw ExitCode(1)
     }
-  }
-}
-
-extension Logger {
-  /// To standard error, where journald or a terminal takes it.
-  static func standard(level: Logger.Level) -> Logger {
-    var logger = Logger(label: "forebay") { StreamLogHandler.standardError(label: $0) }
-    logger.logLevel = level
-    return logger
   }
 }
 
@@ -94,6 +87,7 @@ struct Supervision: Sendable {
   let daemon: Daemon
   let kept: LastGoodConfiguration
   let path: String
+  let log: OperatorLog
   let logger: Logger
   let manager = ServiceManager()
   /// Among the signals, of which none has this number: a database has to be rebuilt, which takes opening
@@ -128,6 +122,7 @@ struct Supervision: Sendable {
       }
       if signal == Supervision.rebuild {
         await daemon.stop(longest: Supervision.rebuildGrace)
+        log.finish()
         await ProcessRestart.now(after: daemon.started, unless: signals, logger)
         return
       }
@@ -175,6 +170,7 @@ struct Supervision: Sendable {
     var watch = TableWatch()
     while !Task.isCancelled {
       try? await Task.sleep(nanoseconds: TableWatch.interval)
+      log.flush()
       let paths = daemon.configuration.withLock { Set($0.tables.map(\.path)) }
       // A fault may go without a change to the file: its log is gone, the disk has room again.
       if watch.look(at: paths) || !daemon.tableFaults.isEmpty { signals.send(Supervision.tables) }

@@ -216,12 +216,12 @@ struct SimulateCommand: AsyncParsableCommand {
     return DeviceSchedule.Outage(every: every, length: length)
   }
 
-  private func password(_ path: String) throws -> String {
+  private func password(_ path: String) throws -> Secret {
     switch ConfigurationFiles.system.read(path, 1 << 16) {
     case .failure(let fault): throw UnusableInput(place: path, reason: fault.reason)
     case .success(let contents):
       let text = String(decoding: contents.bytes, as: UTF8.self)
-      return text.hasSuffix("\n") ? String(text.dropLast()) : text
+      return Secret(text.hasSuffix("\n") ? String(text.dropLast()) : text)
     }
   }
 

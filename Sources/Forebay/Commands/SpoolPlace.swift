@@ -42,6 +42,13 @@ struct SpoolPlace: ParsableArguments {
     }
   }
 
+  /// The socket of the daemon that has this spool, as far as anybody says where it is.
+  func socket(of directory: String) -> String {
+    let usual = directory + "/forebay.sock"
+    if spool != nil { return usual }
+    return (try? ConfiguredPlaces.find(config: config))?.socket ?? usual
+  }
+
   /// The folder, in which both databases are and may be used.
   func existing() throws -> String {
     let directory = try directory()

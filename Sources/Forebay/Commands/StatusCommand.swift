@@ -11,16 +11,23 @@ struct StatusCommand: ParsableCommand {
       Sources and uplinks are counted since the daemon started, pipelines since they \
       began. What the stages have seen (expectations that were not met, sequence \
       numbers, fields that changed, windows) is told one stage a line. docs/status.md \
-      describes every state, alarm and field, docs/metrics.md every metric.
+      describes every state, alarm and field, docs/metrics.md every metric. The first word is the gateway's state: \
+      ok, warning (something for working hours) or critical (somebody is called).
+
+      With --watch it looks again every 2 seconds, or as many as follow, and shows \
+      rates since the last look, in a terminal in place until Ctrl-C, otherwise one \
+      look after the other. Colours are for terminals only, and NO_COLOR is heeded.
 
       EXAMPLES:
         forebay status
+        forebay status --watch
+        forebay status --watch 10
         forebay status --json | jq .pipelines
         forebay status --metrics | grep outbox
         forebay status --traces | jq '.[0]'
 
-      EXIT STATUS: 0 all is well; 1 there are alarms; 2 the daemon cannot be reached; \
-      64 wrong usage.
+      EXIT STATUS: 0 all is well, or the end of --watch; 1 there are alarms; 2 the \
+      daemon cannot be reached; 64 wrong usage.
       """)
 
   @Option(name: .shortAndLong, help: ArgumentHelp("The daemon's configuration.", valueName: "file"))
@@ -30,29 +37,51 @@ struct StatusCommand: ParsableCommand {
   @Flag(help: "Print the document as JSON.") var json = false
   @Flag(help: "Print the metrics as Prometheus reads them instead.") var metrics = false
   @Flag(help: "Print the traces of the last batches as JSON instead, the newest first.") var traces = false
+  @Flag(name: .shortAndLong, help: "Look again and again, until Ctrl-C.") var watch = false
+  @Argument(help: "Seconds between two looks of --watch.") var seconds: Double?
+
+  /// Seconds.
+  private static let intervals = 0.1...86_400.0
 
   func validate() throws {
     guard [json, metrics, traces].count(where: { $0 }) < 2 else {
       throw ValidationError("--json, --metrics and --traces exclude one another.")
     }
+    if watch, metrics || traces { throw ValidationError("--watch is for the status") }
+    guard let seconds else { return }
+    guard watch else { throw ValidationError("a number of seconds is for --watch") }
+    guard Self.intervals.contains(seconds) else { throw ValidationError("--watch takes 0.1 to 86400 seconds") }
   }
 
   func run() throws {
     let path = try socket ?? configuredSocket()
     if metrics || traces {
-      let request: LocalSocket.Request = metrics ? .metrics : .traces
-      let page = try orComplain("status") { try LocalSocket.fetch(path, request) }
+      let page = try orComplain("status") { try LocalSocket.fetch(path, metrics ? .metrics : .traces) }
       return print(String(decoding: page, as: UTF8.self), terminator: metrics ? "" : "\n")
     }
-    let (document, report) = try orComplain("status") {
+    func fetch() throws -> [UInt8] {
       do {
-        let document = try LocalSocket.fetch(path)
-        return (document, try StatusReport(document: document))
+        return try LocalSocket.fetch(path)
       } catch let failure as LocalSocket.Failure where socket == nil {
         throw LocalSocket.Failure(description: "\(failure) (--socket names another)")
       }
     }
-    print(json ? String(decoding: document, as: UTF8.self) : report.text)
+    if watch {
+      try orComplain("status") { try StatusWatch(interval: seconds ?? 2, json: json, fetch: fetch).run() }
+    }
+    let (document, report) = try orComplain("status") {
+      let document = try fetch()
+      return (document, try StatusReport(document: document))
+    }
+    if json {
+      print(String(decoding: document, as: UTF8.self))
+    } else {
+      let terminal = Terminal.standardOutput()
+      let screen = StatusScreen(
+        report: report, judgement: StatusJudgement(document: document, report: report),
+        now: SystemClock.wall(), width: terminal.size?.columns)
+      print(screen.lines.map { $0.rendered(colour: terminal.hasColour) }.joined(separator: "\n"))
+    }
     if !report.alarms.isEmpty { throw ExitCode(1) }
   }
 }
@@ -92,66 +121,5 @@ extension StatusReport {
     }
     let written = writtenBytes.map { "\(figure($0)) written to disk, " } ?? ""
     return "cost  \(written)\(figure(uplinks.reduce(0) { $0 + $1.bytesSent })) sent upstream, since the start"
-  }
-
-  var text: String {
-    var parts: [String] = []
-    let place = site.map { " at \($0)" } ?? ""
-    parts.append(
-      "\(gateway)\(place)  forebay \(software)  up \(Output.duration(seconds: uptimeSeconds))  "
-        + "\(Output.bytes(residentBytes)) resident  clock "
-        + (clockSynchronised ? "synchronised" : "NOT synchronised"))
-    parts.append(
-      "Sources, counted since the start:\n"
-        + Output.table(
-          ["SOURCE", "STATE", "MESSAGES", "BYTES", "GROUPS", "RECONNECTS", "DETAIL"],
-          sources.map {
-            [
-              $0.name, $0.state, Output.grouped($0.messages), Output.bytes($0.bytes),
-              Output.grouped($0.groups), Output.grouped($0.reconnects), $0.detail ?? "",
-            ]
-          }))
-    parts.append(
-      "spool  \(spool.directory)  \(Output.bytes(spool.usedBytes)) of \(Output.bytes(spool.maximumBytes)) used, "
-        + "\(Output.bytes(spool.freeBytes)) free on the disk  "
-        + "\(Output.count(spool.received, "message")) taken in since the log began"
-        + (spool.parked.map { "\n  PARKED: \($0)" } ?? ""))
-    parts.append(cost)
-    parts.append(
-      "Pipelines: what waits now, and what was delivered since they began:\n"
-        + Output.table(
-          ["PIPELINE", "BACKLOG", "OPEN", "OUTBOX", "READINGS", "OLDEST", "DELIVERED", "DEAD LETTERS"],
-          pipelines.map {
-            [
-              $0.name + ($0.draining ? " (draining)" : ""), Output.grouped($0.backlog),
-              Output.grouped(Int64($0.openReadings)), Output.grouped($0.outboxBatches),
-              Output.grouped($0.outboxReadings),
-              $0.oldestOutboxSeconds.map { Output.duration(seconds: $0) } ?? "-",
-              Output.grouped($0.delivered),
-              Output.grouped($0.deadLetters)
-                + ($0.deadLettersExpired > 0 ? " (\(Output.grouped($0.deadLettersExpired)) expired)" : ""),
-            ]
-          }))
-    let stages = pipelines.flatMap(\.stageRows)
-    if !stages.isEmpty {
-      parts.append("What the stages have seen:\n" + Output.table(["PIPELINE", "STAGE", "SEEN"], stages))
-    }
-    if let replays, !replays.isEmpty { parts.append("Replays:\n" + ReplayReport.table(replays)) }
-    parts.append(
-      "Uplinks, counted since the start:\n"
-        + Output.table(
-          ["UPLINK", "STATE", "DELIVERED", "SENT", "IN FLIGHT", "NEXT", "LAST ERROR"],
-          uplinks.map {
-            [
-              $0.name,
-              $0.state + ($0.failingSeconds.map { " for " + Output.duration(seconds: $0) } ?? ""),
-              Output.grouped($0.readingsDelivered), Output.bytes($0.bytesSent),
-              String($0.inFlight),
-              $0.nextAttemptSeconds.map { Output.decimal($0, places: 1) + " s" } ?? "-",
-              $0.lastError ?? "",
-            ]
-          }))
-    parts.append(alarms.isEmpty ? "No alarms." : alarms.map(\.forPeople).joined(separator: "\n"))
-    return parts.joined(separator: "\n\n")
   }
 }

@@ -37,12 +37,12 @@ struct Attachment: Sendable, Hashable {
 /// A class, because every part of the reader adds to the same list; it never leaves the function that decodes.
 final class AttachmentCollector {
   private var digests: [String: Digest] = [:]
-  private(set) var contents: [Digest: [UInt8]] = [:]
+  private(set) var contents: [Digest: Secret] = [:]
 
   func add(_ bytes: [UInt8], path: String) {
     let digest = Digest(of: bytes)
     digests[path] = digest
-    contents[digest] = bytes
+    contents[digest] = Secret(bytes)
   }
 
   /// By path.
@@ -58,7 +58,7 @@ extension Configuration {
     origin.attachments.removeAll { $0.path == path }
     origin.attachments.append(Attachment(path: path, digest: digest))
     origin.attachments.sort { $0.path < $1.path }
-    attached[digest] = bytes
+    attached[digest] = Secret(bytes)
   }
 }
 

@@ -16,11 +16,11 @@ struct AttachmentStore: Sendable, Hashable {
   private func path(_ digest: Digest) -> String { "\(folder)/\(digest.hex)" }
 
   /// Writes what is not there yet, safe from a power cut.
-  func keep(_ contents: [Digest: [UInt8]]) throws(SpoolError) {
+  func keep(_ contents: [Digest: Secret]) throws(SpoolError) {
     guard !contents.isEmpty else { return }
     _ = mkdir(folder, 0o700)
-    for (digest, bytes) in contents.sorted(by: { $0.key.hex < $1.key.hex }) {
-      try FileSystem.replace(path(digest), with: bytes, mode: 0o600)
+    for (digest, secret) in contents.sorted(by: { $0.key.hex < $1.key.hex }) {
+      try FileSystem.replace(path(digest), with: secret.revealed, mode: 0o600)
     }
   }
 

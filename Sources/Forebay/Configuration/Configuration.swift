@@ -45,9 +45,16 @@ struct Configuration: Sendable {
     case trace, debug, info, notice, warning, error, critical
   }
 
+  /// How log lines are written.
+  enum LogFormatChoice: String, Sendable, Hashable, CaseIterable {
+    /// JSON where journald takes the lines, logfmt elsewhere.
+    case auto
+    case logfmt, json
+  }
+
   var origin: Origin
-  /// The bytes of the attachments; empty once they are kept.
-  var attached: [Digest: [UInt8]]
+  /// The bytes of the attachments, of which some are keys; empty once they are kept.
+  var attached: [Digest: Secret]
   var gateway: Gateway
   /// In the file's order, each with the filters of the pipelines that read from it.
   var sources: [SourceSettings]
@@ -67,6 +74,7 @@ struct Configuration: Sendable {
   var alarms: AlarmSettings
   var notifications: NotificationSettings
   var minimumLogLevel: LogLevel
+  var logFormat: LogFormatChoice
   var shutdown: Shutdown
   var telemetry = TelemetryExport()
   /// What is doubtful about the file; never an error.

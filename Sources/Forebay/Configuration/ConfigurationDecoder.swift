@@ -47,7 +47,7 @@ struct ConfigurationDecoder {
     let status = status(top.optional("status"), spool: spool, in: value)
     let objectives = objectives(top.optional("objectives"))
     let (alarms, notifications) = alarms(top.optional("alarms"), sources: sourceValues.map(\.name))
-    let logLevel = top.optional("log").flatMap(logLevel) ?? .info
+    let (logLevel, logFormat) = top.optional("log").map(log) ?? (.info, .auto)
     let shutdown = top.optional("shutdown").map(shutdown) ?? Configuration.Shutdown()
     let telemetry = telemetry(top.optional("telemetry"))
     top.close()
@@ -68,7 +68,8 @@ struct ConfigurationDecoder {
       sources: withFilters(sources.map(\.settings), of: pipelines.map(\.settings)),
       group: group, spool: spool, pipelines: pipelines.map(\.settings), tables: tables.sources, deadLetters: bounds,
       uplinks: uplinks.map(\.settings), status: status, objectives: objectives, alarms: alarms,
-      notifications: notifications, minimumLogLevel: logLevel, shutdown: shutdown, telemetry: telemetry,
+      notifications: notifications, minimumLogLevel: logLevel, logFormat: logFormat, shutdown: shutdown,
+      telemetry: telemetry,
       warnings: [])
   }
 
@@ -82,11 +83,12 @@ struct ConfigurationDecoder {
     return id.map { Configuration.Gateway(id: $0, site: site) }
   }
 
-  private func logLevel(_ value: ConfigurationValue) -> Configuration.LogLevel? {
-    guard let section = value.section() else { return nil }
+  private func log(_ value: ConfigurationValue) -> (Configuration.LogLevel, Configuration.LogFormatChoice) {
+    guard let section = value.section() else { return (.info, .auto) }
     let level = section.optional("level").flatMap { $0.choice(Configuration.LogLevel.self) }
+    let format = section.optional("format").flatMap { $0.choice(Configuration.LogFormatChoice.self) }
     section.close()
-    return level
+    return (level ?? .info, format ?? .auto)
   }
 
   private func shutdown(_ value: ConfigurationValue) -> Configuration.Shutdown {
@@ -189,6 +191,7 @@ struct ConfigurationDecoder {
       window($0, time: pipeline.time, captures: pipeline.captureNames)
     }
     section.set(&pipeline.batch, from: "batch", batching)
+    section.set(&pipeline.devices, from: "devices") { $0.devices() }
     pipeline.deadLetters = section.optional("dead_letters").map { bounds($0, from: deadLetters) } ?? deadLetters
     _ = section.optional("when_full")?.choice(WhenFull.self)
     let to = section.required("to")?.reference(to: "an uplink", among: uplinks)

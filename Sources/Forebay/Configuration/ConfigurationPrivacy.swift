@@ -95,17 +95,17 @@ extension ConfigurationDecoder {
       let idValue = section.required("id")
       let id = idValue?.text(expected: "1 to 16 letters, digits, - or _")
       let fileValue = section.required("file")
-      let bytes = fileValue?.tokenKey()
+      let secret = fileValue?.tokenKey()
       section.close()
       if let id, !ids.insert(id).inserted {
         idValue?.error("two keys have the id \(quoted(id))", hint: "give the new one another: it stands in every token")
       }
-      guard let id, let bytes else {
+      guard let id, let secret else {
         isWhole = false
         continue
       }
       do throws(MaskError) {
-        keys.append(try Tokeniser.Key(id: id, bytes: bytes))
+        keys.append(try Tokeniser.Key(id: id, secret: secret))
       } catch {
         let culprit = error.kind == .keyID ? idValue : fileValue
         culprit?.error(error.reason, concern: error.kind == .keyID ? .text : .attachment)
@@ -129,11 +129,11 @@ extension ConfigurationDecoder {
 extension ConfigurationValue {
   /// The bytes of a key: hexadecimal digits, else the file as it is. White space at the ends does not count, for
   /// editors add it.
-  fileprivate func tokenKey() -> [UInt8]? {
+  fileprivate func tokenKey() -> Secret? {
     guard let file = attachment(.key) else { return nil }
     func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0D).contains(byte) }
     var bytes = file.bytes.drop(while: isSpace)
     while let last = bytes.last, isSpace(last) { bytes.removeLast() }
-    return Hex.decode(String(decoding: bytes, as: UTF8.self)) ?? Array(bytes)
+    return Secret(Hex.decode(String(decoding: bytes, as: UTF8.self)) ?? Array(bytes))
   }
 }

@@ -97,7 +97,7 @@ final class Daemon: Sendable {
     try pipelines.start(PipelineWorker.Plan(configuration))
     try intake.start()
     exporter.apply(configuration.telemetry.otlp, exportedDocuments)
-    try LocalSocket.serve(configuration.status.socket) { [self] in await document($0) }
+    try LocalSocket.serve(configuration.status.socket) { [self] in await answer($0) }
     let source = DaemonSource(daemon: self)
     statusSource.withLock { $0 = source }
     await api.apply(configuration.status.api, source: source)

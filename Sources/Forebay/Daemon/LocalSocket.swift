@@ -1,9 +1,8 @@
 internal import Glibc
 internal import Ingest
 
-/// A Unix socket that gives one document to everybody who connects. Which one, a line may say that the client sends
-/// first; who sends nothing gets the status.
-/// Who may read it is up to the permissions of the socket (0660, owner and group of the daemon).
+/// A Unix socket that gives one document to everybody who connects: the status, or what the line asks for that they
+/// send (``LocalRequest``). Who may read it is up to the permissions of the socket (0660, owner and group of the daemon).
 struct LocalSocket {
   struct Failure: Error, CustomStringConvertible {
     var description: String
@@ -25,21 +24,12 @@ struct LocalSocket {
     }
   }
 
-  /// What may be asked for.
-  enum Request: String, CaseIterable {
-    case status
-    /// The Prometheus page.
-    case metrics
-    case traces
-  }
-
-  /// Bytes of a request at most.
-  private static let longestRequest = 64
-  /// Milliseconds that a client has for its request: one that sends none and keeps its end open waits so long.
-  private static let requestTimeout: Int32 = 200
+  /// Milliseconds that a client has for its request. One that says nothing and leaves its end open gets the status
+  /// after them.
+  private static let patience: Int64 = 1_000
 
   /// Listens at `path` and answers every connection with what `document` gives at that time.
-  static func serve(_ path: String, document: @escaping @Sendable (Request) async -> [UInt8]) throws {
+  static func serve(_ path: String, document: @escaping @Sendable (LocalRequest) async -> [UInt8]) throws {
     let listener = try makeSocket(path)
     // One that an earlier run has left; anything else that stands there is not ours to delete.
     var status = stat()
@@ -61,30 +51,40 @@ struct LocalSocket {
         // Who connects and does not read must not hold up the next one for long.
         var limit = timeval(tv_sec: 2, tv_usec: 0)
         setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        if let request = receive(from: client) { send(blockingWait { await document(request) }, to: client) }
+        let request = LocalRequest(line: readLine(from: client))
+        if let request {
+          send(blockingWait { await document(request) }, to: client)
+        } else {
+          send(Array(#"{"error":"the request is none"}"#.utf8), to: client)
+        }
         close(client)
       }
     }
     server.detach()
   }
 
-  /// The line that a client sent; nil where it is none of the known ones.
-  private static func receive(from client: Int32) -> Request? {
+  /// What a client asks for: everything up to its line feed or the end of what it sends.
+  private static func readLine(from client: Int32) -> [UInt8] {
+    let end = SystemClock.monotonic() + patience * 1_000_000
     var bytes: [UInt8] = []
-    var chunk = [UInt8](repeating: 0, count: longestRequest)
-    while bytes.count < longestRequest, !bytes.contains(UInt8(ascii: "\n")) {
-      var ready = pollfd(fd: client, events: Int16(POLLIN), revents: 0)
-      guard poll(&ready, 1, requestTimeout) > 0 else { break }
-      let count = read(client, &chunk, longestRequest - bytes.count)
+    var chunk = [UInt8](repeating: 0, count: 4_096)
+    while bytes.count < LocalRequest.longest, !bytes.contains(UInt8(ascii: "\n")) {
+      var waiting = pollfd(fd: client, events: Int16(POLLIN), revents: 0)
+      let rest = (end - SystemClock.monotonic()) / 1_000_000
+      guard rest > 0 else { break }
+      let ready = poll(&waiting, 1, Int32(rest))
+      if ready < 0, errno == EINTR { continue }
+      guard ready > 0 else { break }
+      let count = read(client, &chunk, chunk.count)
+      if count < 0, errno == EINTR { continue }
       guard count > 0 else { break }
-      bytes.append(contentsOf: chunk[..<count])
+      bytes += chunk[..<count]
     }
-    let line = bytes.prefix { $0 != UInt8(ascii: "\n") }
-    return line.isEmpty ? .status : Request(rawValue: String(decoding: line, as: UTF8.self))
+    return bytes
   }
 
-  /// A document of the daemon that listens at `path`.
-  static func fetch(_ path: String, _ request: Request = .status) throws -> [UInt8] {
+  /// The document of the daemon that listens at `path`.
+  static func fetch(_ path: String, _ request: LocalRequest = .status) throws -> [UInt8] {
     let client = try makeSocket(path)
     defer { close(client) }
     var limit = timeval(tv_sec: 10, tv_usec: 0)
@@ -92,8 +92,7 @@ struct LocalSocket {
     guard try withAddress(path, { connect(client, $0, $1) }) == 0 else {
       throw failure("connect to", path)
     }
-    send(Array((request.rawValue + "\n").utf8), to: client)
-    shutdown(client, Int32(SHUT_WR))
+    send(request.line, to: client)
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 65_536)
     while true {

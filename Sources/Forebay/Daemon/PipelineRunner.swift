@@ -44,6 +44,7 @@ struct PipelineRunner {
   ) throws {
     self.meters = meters
     core = try PipelineCore(settings: settings, version: version, state: state, stages: stages)
+    core.devices = settings.devices > 0 ? DeviceView(limit: settings.devices) : nil
     lastSeal = now.monotonic
     openSince = now.monotonic
   }
@@ -51,10 +52,19 @@ struct PipelineRunner {
   /// Batches that it has committed since it began.
   private(set) var batchesSealed = 0
 
+  /// The batches of the last seal, for the log.
+  private var lastSealed: [(identity: BatchIdentity, first: Offset, last: Offset, count: Int)] = []
+
+  /// Gives the batches of the last seal once.
+  mutating func takeLastSealed() -> [(identity: BatchIdentity, first: Offset, last: Offset, count: Int)] {
+    defer { lastSealed = [] }
+    return lastSealed
+  }
+
   /// Reads the next stretch and seals when there is enough or nothing more to read.
   /// - Returns: false at the end of the log with nothing to seal yet.
   mutating func step(
-    _ reader: LogReader, spool: Spool, now: Moment, onUnreadable: (String) -> Void
+    _ reader: LogReader, spool: Spool, now: Moment, onUnreadable: (Offset, String) -> Void
   ) throws -> Bool {
     var atEnd = false
     if core.sealableBytes < PipelineRunner.sealBytes, core.sealableBatches < PipelineRunner.sealBatches {
@@ -81,7 +91,7 @@ struct PipelineRunner {
 
   /// False at the end of what it may read.
   private mutating func read(
-    _ reader: LogReader, now: Moment, onUnreadable: (String) -> Void
+    _ reader: LogReader, now: Moment, onUnreadable: (Offset, String) -> Void
   ) throws -> Bool {
     if case .draining(let until) = life, core.readPosition >= until { return false }
     switch try reader.next(from: core.readPosition, interested: core.interested) {
@@ -93,7 +103,7 @@ struct PipelineRunner {
     case .uninteresting(let first, let end):
       core.skip(to: end, unmatched: end - first)
     case .unreadable(let first, let end, let reason):
-      onUnreadable(reason)
+      onUnreadable(first, reason)
       let end = until.map { min($0, end) } ?? end
       core.skip(to: end, damaged: end - first)
     }
@@ -112,6 +122,7 @@ struct PipelineRunner {
     spool.space.add(
       seal.rejections.reduce(seal.batches.reduce(0) { $0 + $1.body.count }) { $0 + $1.payload.count })
     batchesSealed += seal.batches.count
+    lastSealed = seal.batches.map { ($0.identity, $0.firstOffset, $0.lastOffset, $0.count) }
     return true
   }
 
@@ -173,12 +184,21 @@ struct PipelineRunner {
   /// holds.
   mutating func restart(state: StateStore, now: Moment) throws {
     guard let committed = try state.state(of: name) else { return }
+    let devices = core.devices
     core = try PipelineCore(
       settings: core.settings, version: core.version, state: committed, stages: try state.stages(of: name))
+    core.devices = devices
     // A registration whose commit was reported as failed may have been made all the same.
     if let end = try state.end(of: name) { drain(until: end) }
     lastSeal = now.monotonic
     requeued = [:]
+  }
+
+  /// Goes on with what the runner before it knew of the devices, where they have the same names.
+  mutating func adoptDevices(of old: PipelineRunner) {
+    guard core.devices != nil, var devices = old.core.devices, old.settings.key == settings.key else { return }
+    devices.change(limit: settings.devices)
+    core.devices = devices
   }
 
   mutating func drain(until offset: Offset) { life = .draining(until: offset) }

@@ -57,7 +57,9 @@ struct Work {
     let old = runners
     runners = try plan.assignments.compactMap { assignment in
       try registered.states[assignment.settings.name].map {
-        try runner(assignment, state: $0, now: now)
+        var next = try runner(assignment, state: $0, now: now)
+        if let last = old.first(where: { $0.name == next.name }) { next.adoptDevices(of: last) }
+        return next
       }
     }
     for draining in registered.draining {
@@ -152,6 +154,9 @@ struct Work {
       }, uniquingKeysWith: { first, _ in first })
   }
 
+  /// The core of a pipeline that runs or drains.
+  func core(of name: String) -> PipelineCore? { runners.first { $0.name == name }?.core }
+
   /// Batches that were committed since the last call, by whatever occasion.
   mutating func takeSealedBatches() -> Int {
     let total = retiredBatches + replays.batchesSealed + runners.reduce(0) { $0 + $1.batchesSealed }
@@ -175,12 +180,20 @@ struct Work {
     for index in runners.indices {
       let name = runners[index].name
       do {
-        let stepped = try runners[index].step(reader, spool: spool, now: now) { [logger] reason in
+        let stepped = try runners[index].step(reader, spool: spool, now: now) { [logger] offset, reason in
           logger.error(
             "messages cannot be read and are booked as damaged",
-            metadata: ["pipeline": "\(name)", "reason": "\(reason)"])
+            metadata: ["pipeline": "\(name)", "offset": "\(offset)", "reason": "\(reason)"])
         }
         progressed = stepped || progressed
+        for batch in runners[index].takeLastSealed() {
+          logger.debug(
+            "a batch is sealed",
+            metadata: [
+              "pipeline": "\(name)", "batch": "\(batch.identity)", "offset": "\(batch.first)",
+              "last_offset": "\(batch.last)", "readings": "\(batch.count)",
+            ])
+        }
       } catch {
         // What one cannot do must not stop the others.
         failure = failure ?? error

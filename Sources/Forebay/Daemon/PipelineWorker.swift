@@ -63,6 +63,8 @@ final class PipelineWorker: Sendable {
     case reload(Plan, done: CheckedContinuation<Void, any Error>)
     /// Reads and seals everything that is in the log, at most until `deadline`, and ends the thread.
     case finish(deadline: Int64, done: CheckedContinuation<Void, Never>)
+    /// Calls `body` with the core of a pipeline, or with nil where there is none.
+    case look(pipeline: String, body: @Sendable (PipelineCore?) -> Void)
   }
 
   private struct Shared: Sendable {
@@ -72,6 +74,8 @@ final class PipelineWorker: Sendable {
     var replayNote: (ReplayID, String)?
     var trouble: String?
     var lastPass: Int64 = 0
+    /// The thread takes no commands any more.
+    var hasEnded = false
   }
 
   private let spool: Spool
@@ -136,6 +140,24 @@ final class PipelineWorker: Sendable {
     }
   }
 
+  /// What `body` makes of the core of a pipeline, on the pipelines' thread, which stands still meanwhile: it takes
+  /// copies, and others work with them. Nil where no such pipeline runs, and while the daemon stops.
+  func look<Result: Sendable>(
+    at pipeline: String, _ body: @escaping @Sendable (PipelineCore) -> Result
+  ) async -> Result? {
+    await withCheckedContinuation { done in
+      let isTaken = shared.withLock { shared in
+        guard !shared.hasEnded else { return false }
+        shared.commands.append(.look(pipeline: pipeline) { core in done.resume(returning: core.map(body)) })
+        return true
+      }
+      if isTaken { doorbell.ring() } else { done.resume(returning: nil) }
+    }
+  }
+
+  /// A reader of the log, for one who looks.
+  func logReader() throws(SpoolError) -> LogReader { try spool.reader() }
+
   var figures: [String: Figures] { shared.withLock { $0.figures } }
   /// Dead letters that went before they were old, by pipeline.
   var expired: [String: DeadLetterKeeping.EarlyExpiry] { shared.withLock { $0.expired } }
@@ -167,6 +189,7 @@ final class PipelineWorker: Sendable {
         case .finish(let deadline, let done):
           work.endReplays()
           finishing = (deadline, done)
+        case .look(let pipeline, let body): body(work.core(of: pipeline))
         }
       }
       let now = moment()
@@ -182,9 +205,26 @@ final class PipelineWorker: Sendable {
         work.finish(now: now)
         if work.takeSealedBatches() > 0 { onSealed() }
         ending.done.resume()
+        end()
         return
       }
       if progress != .busy { doorbell.wait(until: work.nextDeadline(after: now.monotonic)) }
+    }
+  }
+
+  /// Whoever still waits for an answer gets one.
+  private func end() {
+    let commands = shared.withLock { shared in
+      shared.hasEnded = true
+      defer { shared.commands = [] }
+      return shared.commands
+    }
+    for command in commands {
+      switch command {
+      case .reload(_, let done): done.resume(throwing: CancellationError())
+      case .finish(_, let done): done.resume()
+      case .look(_, let body): body(nil)
+      }
     }
   }
 

@@ -63,7 +63,7 @@ struct ReplayRunner {
   private var end: Offset { replay.request.offsets.upperBound }
 
   /// Reads the next stretch, and seals when there is enough.
-  mutating func step(_ spool: Spool, now: Moment, onUnreadable: (String) -> Void) throws -> Step {
+  mutating func step(_ spool: Spool, now: Moment, onUnreadable: (Offset, String) -> Void) throws -> Step {
     guard now.monotonic >= due else { return .waits(until: due, for: nil) }
     if mustLook {
       guard try spool.state.outboxBytes(of: replay) < ReplayRunner.outboxLimit else {
@@ -77,7 +77,7 @@ struct ReplayRunner {
     } else {
       let before = core.readPosition
       let stretch = try reader.next(from: before, interested: core.interested)
-      if let reason = core.replay(stretch, of: replay.request, now: now) { onUnreadable(reason) }
+      if let reason = core.replay(stretch, of: replay.request, now: now) { onUnreadable(before, reason) }
       Failpoints.blockRead()
       pay(for: core.readPosition - before, now: now)
     }

@@ -75,10 +75,10 @@ struct ReplayWork {
 
   private mutating func step(_ replay: Replay, _ spool: Spool, logger: Logger, now: Moment) throws -> Bool {
     let label: Logger.Metadata = ["replay": "\(replay.id)", "pipeline": "\(replay.pipeline)"]
-    let step = try runner?.step(spool, now: now) { reason in
+    let step = try runner?.step(spool, now: now) { offset, reason in
       logger.error(
         "messages cannot be read and are booked as damaged",
-        metadata: label.merging(["reason": "\(reason)"], uniquingKeysWith: { $1 }))
+        metadata: label.merging(["offset": "\(offset)", "reason": "\(reason)"], uniquingKeysWith: { $1 }))
     }
     switch step {
     case nil, .stopped: drop()

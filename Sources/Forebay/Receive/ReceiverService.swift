@@ -76,26 +76,26 @@ final class ReceiverService: Sendable {
 
   private struct State {
     var faults: FaultPlan
-    var token: [UInt8]?
+    var token: Secret?
     var totals = ReceiverTotals()
   }
 
   /// - Parameters:
   ///   - maximumBytes: of a body, compressed and uncompressed.
   ///   - token: what senders must present; nil: nothing.
-  init(writer: StoreWriter, maximumBytes: Int, token: String?, faults: FaultPlan) {
+  init(writer: StoreWriter, maximumBytes: Int, token: Secret?, faults: FaultPlan) {
     self.writer = writer
     self.maximumBytes = maximumBytes
-    state = Mutex(State(faults: faults, token: token.map { Array($0.utf8) }))
+    state = Mutex(State(faults: faults, token: token))
   }
 
   var totals: ReceiverTotals { state.withLock { $0.totals } }
 
   /// From now on fails after these rules, and asks for this token.
-  func reload(faults: FaultPlan, token: String?) {
+  func reload(faults: FaultPlan, token: Secret?) {
     state.withLock { state in
       state.faults = faults
-      state.token = token.map { Array($0.utf8) }
+      state.token = token
     }
   }
 
@@ -265,7 +265,7 @@ final class ReceiverService: Sendable {
   /// Takes as long for every token that is wrong as for the right one.
   private func isAuthorised(_ request: ReceiverRequest) -> Bool {
     guard let token = state.withLock({ $0.token }) else { return true }
-    let expected = Digest(of: Array("Bearer ".utf8), token).bytes
+    let expected = Digest(of: Array("Bearer ".utf8), token.revealed).bytes
     let given = Digest(of: Array((request.fields["authorization"] ?? "").utf8)).bytes
     return zip(expected, given).reduce(UInt8(0)) { $0 | ($1.0 ^ $1.1) } == 0
   }

@@ -1,5 +1,6 @@
 import CMosquitto
 import Glibc
+import Telemetry
 
 /// How to reach a broker as a device.
 struct BrokerAccess: Sendable, Hashable {
@@ -8,7 +9,7 @@ struct BrokerAccess: Sendable, Hashable {
   /// Nil: no TLS.
   var tls: TLS?
   var user: String?
-  var password: String?
+  var password: Secret?
 
   /// Paths of PEM files.
   struct TLS: Sendable, Hashable {
@@ -118,7 +119,8 @@ final class BrokerPublisher {
     try check(mosquitto_int_option(handle, MOSQ_OPT_TCP_NODELAY, 1))
     try check(mosquitto_int_option(handle, MOSQ_OPT_SEND_MAXIMUM, Int32(min(limit, 65_535))))
     if let user = access.user {
-      try check(mosquitto_username_pw_set(handle, user, access.password))
+      try check(
+        mosquitto_username_pw_set(handle, user, access.password.map { String(decoding: $0.revealed, as: UTF8.self) }))
     }
     if let tls = access.tls {
       if tls.caFile == nil {

@@ -1,9 +1,9 @@
-internal import Telemetry
+package import Telemetry
 
 /// HMAC with SHA-256 (RFC 2104, FIPS 198-1) under one key, whose two padded forms are kept.
 package struct HMAC: Sendable {
-  private let inner: [UInt8]
-  private let outer: [UInt8]
+  private let inner: Secret
+  private let outer: Secret
 
   /// Bytes that SHA-256 takes at a time.
   private static let block = 64
@@ -11,12 +11,14 @@ package struct HMAC: Sendable {
   package init(key: [UInt8]) {
     var padded = key.count > HMAC.block ? Digest(of: key).bytes : key
     padded += repeatElement(0, count: HMAC.block - padded.count)
-    inner = padded.map { $0 ^ 0x36 }
-    outer = padded.map { $0 ^ 0x5C }
+    inner = Secret(padded.map { $0 ^ 0x36 })
+    outer = Secret(padded.map { $0 ^ 0x5C })
   }
 
   /// 32 bytes.
-  package func code(of message: [UInt8]) -> [UInt8] { Digest(of: outer, Digest(of: inner, message).bytes).bytes }
+  package func code(of message: [UInt8]) -> [UInt8] {
+    Digest(of: outer.revealed, Digest(of: inner.revealed, message).bytes).bytes
+  }
 }
 
 /// Turns personal values into tokens: the same value gives the same token, in every field and every pipeline
@@ -32,8 +34,8 @@ package struct Tokeniser: Sendable, CustomStringConvertible, CustomReflectable {
 
     /// - Parameters:
     ///   - id: 1 to 16 letters, digits, `-` or `_`; it stands in every token.
-    ///   - bytes: the secret, 16 bytes or more (RFC 2104, section 3, advises 32).
-    package init(id: String, bytes: [UInt8]) throws(MaskError) {
+    ///   - secret: 16 bytes or more (RFC 2104, section 3, advises 32).
+    package init(id: String, secret: Secret) throws(MaskError) {
       let isName = id.utf8.allSatisfy {
         ($0 | 0x20) &- UInt8(ascii: "a") < 26 || $0 &- 0x30 <= 9 || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_")
       }
@@ -41,14 +43,14 @@ package struct Tokeniser: Sendable, CustomStringConvertible, CustomReflectable {
         throw MaskError(
           kind: .keyID, rule: nil, reason: "a token key's id must have 1 to 16 letters, digits, - or _")
       }
-      guard bytes.count >= Tokeniser.minimumKeyBytes else {
+      guard secret.count >= Tokeniser.minimumKeyBytes else {
         throw MaskError(
           kind: .keyTooShort, rule: nil,
-          reason: "the token key \(id) has \(bytes.count) bytes and needs \(Tokeniser.minimumKeyBytes) or more; "
+          reason: "the token key \(id) has \(secret.count) bytes and needs \(Tokeniser.minimumKeyBytes) or more; "
             + "make one with: openssl rand -hex 32")
       }
       self.id = id
-      hmac = HMAC(key: bytes)
+      hmac = HMAC(key: secret.revealed)
     }
 
     /// The id only: the secret is in no log.

@@ -99,6 +99,9 @@ package struct SequenceTracker: Sendable {
     states.sortedSlots.map { (states.key(of: $0), states.value(of: $0)) }
   }
 
+  /// What is known of a device.
+  package func state(of key: [UInt8]) -> SequenceState? { states.value(key) }
+
   /// Books the next number of a device.
   package mutating func observe(_ number: Int64, of key: UnsafeRawBufferPointer) -> Observation {
     if let modulus, !(0..<modulus).contains(number) { return .outOfRange }

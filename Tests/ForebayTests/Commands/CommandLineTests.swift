@@ -166,11 +166,8 @@ struct OutputTests {
     #expect(LiveView.saved(Self.status(messages: 10, bytes: 1000, delivered: 5, sent: 50)) == 0.9)
   }
 
-  @Test("the status says since when it counts, and a daemon that cannot make one says why")
-  func statusText() throws {
-    let text = Self.status(messages: 1, bytes: 1, delivered: 1, sent: 1).text
-    #expect(!text.contains("What the stages have seen"))
-    #expect(text.contains("Sources, counted since the start:") && text.contains("delivered since they began:"))
+  @Test("a daemon that cannot make its status says why")
+  func statusTrouble() {
     let failure = #expect(throws: LocalSocket.Failure.self) {
       try StatusReport(document: Array(#"{"error":"the state is closed"}"#.utf8))
     }

@@ -33,7 +33,8 @@ struct ConfigurationContractTests {
       Self.text("contract: \(test.reference)"), files: Sample.machine(Self.contracts))
     #expect(configuration.pipelines[0].contract?.description == test.id)
     #expect(configuration.origin.attachments.map(\.path) == ["/etc/contracts/\(test.id).json"])
-    #expect(configuration.attached.values.map { Digest(of: $0) } == [configuration.pipelines[0].contract?.digest])
+    #expect(
+      configuration.attached.values.map { Digest(of: $0.revealed) } == [configuration.pipelines[0].contract?.digest])
     #expect(configuration.summary.contains(", contract \(test.id)\n"))
     #expect(configuration.summaryJSON.contains(#""contract":"\#(test.id)""#))
   }

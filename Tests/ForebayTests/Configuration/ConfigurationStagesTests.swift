@@ -122,7 +122,8 @@ struct ConfigurationStagesTests {
       ])
     let tokens = try #require(mask.tokeniser).tokens(of: Array("x".utf8))
     let expected = try Tokeniser(keys: [
-      .init(id: "k1", bytes: Array(0...15)), .init(id: "k2", bytes: Array("not hexadecimal, but long enough".utf8)),
+      .init(id: "k1", secret: Secret(Array(0...15))),
+      .init(id: "k2", secret: Secret("not hexadecimal, but long enough")),
     ]).tokens(of: Array("x".utf8))
     #expect(tokens == expected)
     #expect(try Self.decodeKey("credential:k3").tokens(of: []).first?.hasPrefix("k.") == true)

@@ -46,7 +46,7 @@ struct KeptConfigurationTests {
     let (first, second) = (Digest(of: [1]), Digest(of: [2]))
     try store.keep([:])
     #expect(ConfigurationFiles.system.names(store.folder) == .failure(.missing))
-    try store.keep([first: [1], second: [2]])
+    try store.keep([first: Secret([1]), second: Secret([2])])
     func status(_ path: String) -> stat {
       var status = stat()
       #expect(lstat(path, &status) == 0)
@@ -55,7 +55,7 @@ struct KeptConfigurationTests {
     #expect(status(store.folder).st_mode & 0o777 == 0o700)
     let before = status("\(store.folder)/\(first.hex)")
     #expect(before.st_mode & 0o777 == 0o600)
-    try store.keep([first: [1]])
+    try store.keep([first: Secret([1])])
     #expect(status("\(store.folder)/\(first.hex)").st_ino == before.st_ino)
     store.prune(keeping: [first])
     #expect(ConfigurationFiles.system.names(store.folder) == .success([first.hex]))

@@ -26,7 +26,7 @@ final class RunningReceiver: Sendable {
       1_700_000_000_000
     }
     service = ReceiverService(
-      writer: writer, maximumBytes: maximumBytes, token: token,
+      writer: writer, maximumBytes: maximumBytes, token: token.map { Secret($0) },
       faults: FaultPlan(try fail.map { try FaultRule($0) }, seed: 1))
     server = try await ReceiverServer.start(
       host: "127.0.0.1", port: 0, tls: tls, maximumBytes: maximumBytes, service: service)

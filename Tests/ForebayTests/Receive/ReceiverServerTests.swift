@@ -180,7 +180,7 @@ import Testing
     #expect(try receiver.send(batch).status == 401)
     #expect(try receiver.send(batch, fields: ["Authorization": "Bearer sesam"]).status == 401)
     #expect(try receiver.send(batch, fields: ["Authorization": "Bearer sesame"]).status == 200)
-    receiver.service.reload(faults: FaultPlan(), token: "new")
+    receiver.service.reload(faults: FaultPlan(), token: Secret("new"))
     #expect(try receiver.send(batch, fields: ["Authorization": "Bearer sesame"]).status == 401)
     try await receiver.stop()
   }

@@ -17,7 +17,7 @@ private func mask(
 }
 
 private func key(_ id: String, _ byte: UInt8) throws -> Tokeniser.Key {
-  try Tokeniser.Key(id: id, bytes: [UInt8](repeating: byte, count: 32))
+  try Tokeniser.Key(id: id, secret: Secret([UInt8](repeating: byte, count: 32)))
 }
 
 @Suite("Field mask")
@@ -233,7 +233,7 @@ struct TokeniserTests {
   @Test("A token is its key's id and the first half of the code, the same for the same text")
   func tokens() throws {
     let secret = [UInt8](repeating: 0x0B, count: 20)
-    let tokeniser = try Tokeniser(keys: [try Tokeniser.Key(id: "k-1", bytes: secret)])
+    let tokeniser = try Tokeniser(keys: [try Tokeniser.Key(id: "k-1", secret: Secret(secret))])
     #expect(tokeniser.token(of: Array("Hi There".utf8)) == "k-1.b0344c61d8db38535ca8afceaf0bf12b")
     let json = #"{"a":"Hi There","b":{"a":"\u0048i There"}}"#
     #expect(
@@ -261,13 +261,13 @@ struct TokeniserTests {
       return nil
     }
     let secret = Array("SECRETSECRETSECRET".utf8)
-    #expect(kind { _ = try Tokeniser.Key(id: "a", bytes: Array(secret.prefix(15))) } == .keyTooShort)
-    #expect(kind { _ = try Tokeniser.Key(id: "", bytes: secret) } == .keyID)
-    #expect(kind { _ = try Tokeniser.Key(id: "a.b", bytes: secret) } == .keyID)
-    #expect(kind { _ = try Tokeniser.Key(id: String(repeating: "a", count: 17), bytes: secret) } == .keyID)
+    #expect(kind { _ = try Tokeniser.Key(id: "a", secret: Secret(Array(secret.prefix(15)))) } == .keyTooShort)
+    #expect(kind { _ = try Tokeniser.Key(id: "", secret: Secret(secret)) } == .keyID)
+    #expect(kind { _ = try Tokeniser.Key(id: "a.b", secret: Secret(secret)) } == .keyID)
+    #expect(kind { _ = try Tokeniser.Key(id: String(repeating: "a", count: 17), secret: Secret(secret)) } == .keyID)
     #expect(kind { _ = try Tokeniser(keys: []) } == .keyMissing)
     #expect(kind { _ = try Tokeniser(keys: [try key("a", 1), try key("a", 2)]) } == .keyID)
-    let tokeniser = try Tokeniser(keys: [try Tokeniser.Key(id: "a", bytes: secret)])
+    let tokeniser = try Tokeniser(keys: [try Tokeniser.Key(id: "a", secret: Secret(secret))])
     let rules = [FieldMask.Rule(fields: try FieldPattern(parsing: "a"), method: .tokenise)]
     var dumped = ""
     dump(try FieldMask(rules: rules, tokeniser: tokeniser), to: &dumped)

@@ -1,0 +1,28 @@
+/// A password, a token or a key. Whatever prints it, on purpose or by accident, prints ``redacted``: a description,
+/// an interpolation, `dump`, a debugger, a log. It is no `Encodable`, so that no document can hold it.
+///
+/// Its bytes are to be had by ``revealed`` alone, which is written where they go out to the one that they are for.
+package struct Secret: Sendable, Hashable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+  package static let redacted = "[redacted]"
+
+  private let bytes: [UInt8]
+
+  package init(_ bytes: [UInt8]) { self.bytes = bytes }
+  package init(_ text: String) { bytes = Array(text.utf8) }
+
+  /// The secret itself.
+  package var revealed: [UInt8] { bytes }
+  package var count: Int { bytes.count }
+  package var isEmpty: Bool { bytes.isEmpty }
+
+  package var description: String { Secret.redacted }
+  package var debugDescription: String { Secret.redacted }
+  package var customMirror: Mirror { Mirror(self, children: [], displayStyle: .struct) }
+
+  /// Takes as long wherever two of one length differ.
+  package static func == (left: Secret, right: Secret) -> Bool {
+    left.bytes.count == right.bytes.count && zip(left.bytes, right.bytes).reduce(UInt8(0)) { $0 | ($1.0 ^ $1.1) } == 0
+  }
+
+  package func hash(into hasher: inout Hasher) { hasher.combine(bytes) }
+}
