@@ -86,7 +86,7 @@ struct MetricsTests {
     #expect(checked.status == 0 && checked.output.isEmpty, "\(checked.output)")
   }
 
-  @Test("a batch is one trace from its receipt to its delivery, with every attempt and a link to the trace of the device")
+  @Test("a batch is one trace, with every attempt and a link to the trace of the device")
   func trace() throws {
     let house = try House("traces")
     try house.startUpstream(fail: ["500x2"])

@@ -43,7 +43,8 @@ struct PrometheusPageTests {
   @Test(
     "numbers are written so that they read back",
     arguments: [
-      (0.0, "0"), (-0.5, "-0.5"), (1e-9, "1e-09"), (123_456_789, "123456789"), (.infinity, "+Inf"),
+      (0.0, "0"), (-0.5, "-0.5"), (1e-9, "0.000000001"), (1.5e-12, "1.5e-12"), (123_456_789, "123456789"),
+      (.infinity, "+Inf"),
       (-.infinity, "-Inf"), (.nan, "NaN"), (0.1, "0.1"), (1e300, "1e+300"), (-42, "-42"),
     ])
   func numbers(_ value: Double, _ expected: String) {

@@ -52,6 +52,11 @@ enum DecimalText {
   /// fraction.
   static func write(_ value: Double, to place: UnsafeMutablePointer<UInt8>) -> Int {
     if let whole = Int64(exactly: value), whole.magnitude < 1 << 53 { return write(whole, to: place) }
+    // Most of what is not whole has few digits.
+    if value.magnitude < 1_000_000 {
+      let nanoseconds = Int64((value * 1e9).rounded())
+      if nanoseconds != 0, Double(nanoseconds) / 1e9 == value { return write(nanoseconds: nanoseconds, to: place) }
+    }
     var text = value.isNaN ? "NaN" : value.isInfinite ? (value < 0 ? "-Inf" : "+Inf") : value.description
     return text.withUTF8 { bytes in
       let count = min(bytes.count, maximumLength)

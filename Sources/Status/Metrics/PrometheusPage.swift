@@ -13,6 +13,8 @@ package struct PrometheusPage: MetricsSink {
     /// Where its name stands, behind `# HELP `.
     var name: Range<Int>
     var start: Int
+    /// The first bytes of its name as numbers, which tell most names apart.
+    var key: (UInt64, UInt64, UInt64)
   }
 
   /// Room, of which the first ``used`` bytes are written.
@@ -63,7 +65,7 @@ package struct PrometheusPage: MetricsSink {
     var page: [UInt8] = []
     page.reserveCapacity(used)
     bytes.withUnsafeBufferPointer { bytes in
-      let order = sections.indices.sorted { precedes(sections[$0].name, sections[$1].name, bytes) }
+      let order = sections.indices.sorted { precedes(sections[$0], sections[$1], bytes) }
       for index in order {
         let end = index + 1 < sections.count ? sections[index + 1].start : used
         page.append(contentsOf: UnsafeBufferPointer(rebasing: bytes[sections[index].start..<end]))
@@ -72,10 +74,20 @@ package struct PrometheusPage: MetricsSink {
     return page
   }
 
-  private func precedes(_ a: Range<Int>, _ b: Range<Int>, _ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
+  private func precedes(_ a: Section, _ b: Section, _ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
+    if a.key != b.key { return a.key < b.key }
     guard let base = bytes.baseAddress else { return false }
-    let order = memcmp(base + a.lowerBound, base + b.lowerBound, min(a.count, b.count))
-    return order == 0 ? a.count < b.count : order < 0
+    let order = memcmp(base + a.name.lowerBound, base + b.name.lowerBound, min(a.name.count, b.name.count))
+    return order == 0 ? a.name.count < b.name.count : order < 0
+  }
+
+  private static func key(_ name: [UInt8]) -> (UInt64, UInt64, UInt64) {
+    func part(_ start: Int) -> UInt64 {
+      var value: UInt64 = 0
+      for index in start..<(start + 8) { value = value << 8 | UInt64(index < name.count ? name[index] : 0) }
+      return value
+    }
+    return (part(0), part(8), part(16))
   }
 
   // MARK: Lines
@@ -118,17 +130,8 @@ package struct PrometheusPage: MetricsSink {
   private mutating func open(_ family: (name: String, kind: MetricKind, help: String)) {
     pending = nil
     name = Array(family.name.utf8)
-    var help = Array(family.help.utf8)
-    if help.contains(where: { $0 == UInt8(ascii: "\\") || $0 == UInt8(ascii: "\n") }) {
-      help = help.flatMap { byte in
-        switch byte {
-        case UInt8(ascii: "\\"): Array(#"\\"#.utf8)
-        case UInt8(ascii: "\n"): Array(#"\n"#.utf8)
-        default: [byte]
-        }
-      }
-    }
-    let need = 2 * name.count + help.count + PrometheusPage.rest
+    let help = PrometheusPage.escaped(family.help)
+    let need = 2 * name.count + help.utf8.count + PrometheusPage.rest
     if bytes.count - used < need { grow(by: need) }
     let start = used
     used += bytes.withUnsafeMutableBufferPointer { room in
@@ -144,7 +147,20 @@ package struct PrometheusPage: MetricsSink {
       return place - (base + start)
     }
     let nameStart = start + 7
-    sections.append(Section(name: nameStart..<(nameStart + name.count), start: start))
+    sections.append(
+      Section(name: nameStart..<(nameStart + name.count), start: start, key: PrometheusPage.key(name)))
+  }
+}
+
+extension PrometheusPage {
+  /// Nearly always the text itself.
+  private static func escaped(_ help: String) -> String {
+    let isPlain = help.utf8.withContiguousStorageIfAvailable { bytes in
+      guard let start = bytes.baseAddress else { return true }
+      return memchr(start, 0x5C, bytes.count) == nil && memchr(start, 0x0A, bytes.count) == nil
+    }
+    if isPlain == true { return help }
+    return help.replacing("\\", with: "\\\\").replacing("\n", with: "\\n")
   }
 }
 
@@ -171,6 +187,15 @@ extension UnsafeMutablePointer<UInt8> {
       update(from: from, count: source.count)
     }
     self += bytes.count
+  }
+
+  fileprivate mutating func put(_ text: String) {
+    let count = text.utf8.count
+    let isWritten: Void? = text.utf8.withContiguousStorageIfAvailable { source in
+      if let from = source.baseAddress { update(from: from, count: count) }
+    }
+    if isWritten == nil { for (index, byte) in text.utf8.enumerated() { self[index] = byte } }
+    self += count
   }
 
   fileprivate mutating func put(_ text: StaticString) {
