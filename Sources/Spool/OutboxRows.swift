@@ -122,18 +122,6 @@ extension StateStore {
         "UPDATE pipeline SET dead_lettered = dead_lettered + 1 WHERE name = ?", .text(pipeline))
     }
   }
-
-  /// What waits for delivery, per pipeline.
-  package func outboxTotals() throws(SpoolError) -> [String: (batches: Int64, readings: Int64, oldestWall: Int64)] {
-    try read { connection throws(SpoolError) in
-      let row = try connection.statement(
-        "SELECT pipeline, count(*), sum(count), min(wall) FROM outbox GROUP BY pipeline")
-      defer { row.reset() }
-      var totals: [String: (batches: Int64, readings: Int64, oldestWall: Int64)] = [:]
-      while try row.step() { totals[row.text(0)] = (row.integer(1), row.integer(2), row.integer(3)) }
-      return totals
-    }
-  }
 }
 
 /// A row of the table `outbox` (StateSchema.swift).

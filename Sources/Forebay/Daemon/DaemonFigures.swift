@@ -47,6 +47,27 @@ struct DaemonFigures: Sendable {
     var budgetRemaining: Double?
     /// By the label `window`, made once: `MetricLabels("window", "1h")`.
     var burnRates: [(window: MetricLabels, rate: Double)]
+
+    private static let windows = Dictionary(
+      uniqueKeysWithValues: BurnWindow.allCases.map { ($0, MetricLabels("window", $0.rawValue)) })
+
+    init(_ report: ObjectiveReport) {
+      name = report.name
+      target = report.target
+      budgetRemaining = report.budgetRemaining
+      burnRates = report.burnRates.compactMap { burn in
+        Self.windows[burn.window].map { ($0, burn.rate) }
+      }
+    }
+
+    init(
+      name: String, target: Double, budgetRemaining: Double?, burnRates: [(window: MetricLabels, rate: Double)]
+    ) {
+      self.name = name
+      self.target = target
+      self.budgetRemaining = budgetRemaining
+      self.burnRates = burnRates
+    }
   }
 
   var now: Moment
@@ -95,17 +116,21 @@ struct TotalsCache: Sendable {
 }
 
 extension Daemon {
+  /// - Parameter isFresh: that the totals of the state are of now, and fit the rest: what has left an open batch is in
+  ///   the outbox.
   /// - Throws: when the state cannot be read: a failure has closed it, or it is being rebuilt.
-  func figures() async throws -> DaemonFigures {
+  func figures(isFresh: Bool = false) async throws -> DaemonFigures {
     let (gateway, site) = configuration.withLock { ($0.gateway.id, $0.gateway.site) }
     let uplinkStatus = await uplinks.status()
-    let totals = try totals.withLock { cache in
-      try cache.get(now: SystemClock.monotonic) { try spool.state.totals() }
-    }
+    // Before the totals: on its way from one to the other a reading may be counted twice, and is never missing.
+    let running = pipelines.figures
+    let totals =
+      isFresh
+      ? try spool.state.totals()
+      : try totals.withLock { cache in try cache.get(now: SystemClock.monotonic) { try spool.state.totals() } }
     let now = SystemClock.source()
     let space = spool.space.figures
     let end = spool.log.lastEnd
-    let running = pipelines.figures
     let books = totals.books.filter { book in
       ReplayID.parse(book: book.name) == nil && (book.isActive || book.waiting != nil || running[book.name] != nil)
     }
@@ -114,7 +139,8 @@ extension Daemon {
       used: space.used, free: space.free, maximum: space.maximum, minimumFree: space.minimumFree,
       parked: spool.space.parked, end: end,
       pipelines: books.map { pipeline($0, running[$0.name], end: end, now: now) }, replays: totals.replays,
-      uplinks: uplinkStatus, process: processFigures())
+      uplinks: uplinkStatus, process: processFigures(), objectives: oversight.objectives.map(DaemonFigures.Objective.init),
+      alarms: alarmBoard.counts)
   }
 
   private func pipeline(

@@ -68,8 +68,13 @@ final class DaemonSource: StatusSource {
     case .alarms: return try alarms(try await daemon.report())
     case .history: return history.json(now: SystemClock.monotonic(), wall: SystemClock.wall())
     case .objectives: return try SpoolQueries.json(["objectives": daemon.objectives()])
-    case .traces: return daemon.traces()
-    case .devices(let pipeline, let page): return try await ask { try $0.devices(of: pipeline, page) }
+    case .traces: return Array("{\"traces\":".utf8) + daemon.traces() + Array("}".utf8)
+    case .devices(let pipeline, let page):
+      // What is running knows more: when each was last seen, and with what.
+      if case .document(let bytes) = try await daemon.devices(pipeline: pipeline, limit: page.limit, after: page.after) {
+        return bytes
+      }
+      return try await ask { try $0.devices(of: pipeline, page) }
     case .deadLetters(let query, let page): return try await ask { try $0.deadLetters(query, page) }
     case .deadLetterCounts(let query): return try await ask { try $0.deadLetterCounts(query) }
     case .deadLetter(let id): return try await ask { try $0.deadLetter(id) }

@@ -19,28 +19,23 @@ extension Daemon {
 
   func report() async throws -> StatusReport {
     let configuration = configuration.withLock { $0 }
-    let now = SystemClock.source()
-    let sources = intake.status()
-    let uplinkStatus = await uplinks.status()
-    let space = spool.space.figures
-    let end = spool.log.lastEnd
-    let books = try spool.state.books()
-    let waiting = try spool.state.outboxTotals()
+    let figures = try await figures(isFresh: true)
+    let now = figures.now
     // Who mends something wants to see it gone.
     await look(measures: false)
     return StatusReport(
       gateway: configuration.gateway.id, site: configuration.gateway.site,
       software: Version.current, uptimeSeconds: Double(now.monotonic - started) / 1e9,
-      clockSynchronised: now.quality == .synchronised, listen: api.listen, residentBytes: ProcessMemory.resident(),
-      writtenBytes: ProcessDisk.written().flatMap { now in writtenBefore.map { now - $0 } },
-      sources: sources.map(StatusReport.Source.init),
+      clockSynchronised: now.quality == .synchronised, listen: api.listen, residentBytes: figures.process.residentBytes,
+      writtenBytes: figures.process.writtenBytes,
+      sources: figures.sources.map(StatusReport.Source.init),
       spool: StatusReport.Spool(
-        directory: spool.settings.directory, usedBytes: space.used, maximumBytes: space.maximum,
-        freeBytes: space.free, minimumFreeBytes: space.minimumFree, parked: spool.space.parked,
-        log: end.log.rawValue, nextOffset: end.next.rawValue, received: end.received),
-      pipelines: pipelineReports(books, waiting, try spool.state.deadLetterBytes(), end: end, now: now),
-      replays: try replayReports(),
-      uplinks: uplinkStatus.map { StatusReport.Uplink($0, now: now.monotonic) },
+        directory: spool.settings.directory, usedBytes: figures.used, maximumBytes: figures.maximum,
+        freeBytes: figures.free, minimumFreeBytes: figures.minimumFree, parked: figures.parked,
+        log: figures.end.log.rawValue, nextOffset: figures.end.next.rawValue, received: figures.end.received),
+      pipelines: figures.pipelines.map { StatusReport.Pipeline($0, now: now) },
+      replays: figures.replays.isEmpty ? [] : try replayReports(),
+      uplinks: figures.uplinks.map { StatusReport.Uplink($0, now: now.monotonic) },
       alarms: alarmReports(), objectives: oversight.objectives)
   }
 
@@ -53,39 +48,32 @@ extension Daemon {
     }
   }
 
-  private func pipelineReports(
-    _ books: [Audit.Entry],
-    _ totals: [String: (batches: Int64, readings: Int64, oldestWall: Int64)], _ letterBytes: [String: Int64],
-    end: LogStore.End, now: Moment
-  ) -> [StatusReport.Pipeline] {
-    let figures = pipelines.figures
-    return books.filter { $0.replay == nil && ($0.active || totals[$0.pipeline] != nil) }.map { book in
-      let figure = figures[book.pipeline]
-      let total = totals[book.pipeline]
-      var report = StatusReport.Pipeline(
-        name: book.pipeline, version: figure?.version ?? "", draining: figure?.until != nil,
-        backlog: figure.map { max(0, ($0.until ?? end.next) - $0.readPosition) } ?? 0,
-        openReadings: figure?.openReadings ?? 0, outboxBatches: total?.batches ?? 0,
-        outboxReadings: total?.readings ?? 0,
-        oldestOutboxSeconds: total.map { max(0, Double(now.wall - $0.oldestWall) / 1e9) },
-        decoded: book.ledger.decoded, unmatched: book.ledger.unmatched,
-        rejected: book.ledger.rejected, damaged: book.ledger.damaged,
-        produced: book.ledger.produced, duplicate: book.ledger.duplicate, filtered: book.ledger.filtered,
-        refused: book.ledger.refused, emitted: book.ledger.emitted, late: book.ledger.late,
-        absorbed: book.ledger.absorbed, delivered: book.ledger.delivered,
-        deadLetters: book.ledger.deadLetters, deadLetterBytes: letterBytes[book.pipeline] ?? 0,
-        deadLettersExpired: book.ledger.expired)
-      if let figure { report.show(figure, now: now) }
-      return report
-    }
-  }
-
   /// Those that have not ended, and those of which something waits for its delivery.
   private func replayReports() throws -> [ReplayReport] {
     let note = pipelines.replayNote
     return try spool.state.replays().filter { !$0.state.hasEnded || $0.ledger.inOutbox > 0 }.map { replay in
       ReplayReport(replay, waitsFor: note?.0 == replay.id ? note?.1 : nil)
     }
+  }
+}
+
+extension StatusReport.Pipeline {
+  init(_ figures: DaemonFigures.Pipeline, now: Moment) {
+    let counters = figures.counters
+    self.init(
+      name: figures.name, version: figures.running?.version ?? "", draining: figures.running?.until != nil,
+      backlog: figures.backlog, openReadings: figures.running?.openReadings ?? 0,
+      outboxBatches: figures.waiting?.batches ?? 0, outboxReadings: figures.waiting?.readings ?? 0,
+      oldestOutboxSeconds: figures.oldestOutbox.map { max(0, Double($0) / 1e9) },
+      decoded: counters.decoded, unmatched: counters.unmatched, rejected: counters.rejected,
+      damaged: counters.damaged, produced: counters.produced, duplicate: counters.duplicate,
+      filtered: counters.filtered, refused: counters.refused, emitted: counters.emitted, late: counters.late,
+      absorbed: counters.absorbed, delivered: counters.delivered, deadLetters: figures.deadLetters,
+      deadLetterBytes: figures.deadLetterBytes, deadLettersExpired: counters.expired)
+    backlogSeconds = Double(figures.backlogAge) / 1e9
+    outboxBytes = figures.waiting?.bytes ?? 0
+    freshnessSeconds = Double(figures.freshness) / 1e9
+    if let running = figures.running { show(running, now: now) }
   }
 }
 

@@ -55,13 +55,13 @@ extension GatewayStatus {
       gateway: report.gateway, site: report.site, software: report.software, time: RFC3339.text(wall),
       uptimeSeconds: report.uptimeSeconds, clockSynchronised: report.clockSynchronised,
       alarms: Alarms(report.alarms.map(Alarms.Entry.init).sorted { $0.severity > $1.severity }),
-      objectives: (report.objectives ?? []).map(Objective.init), freshnessSeconds: nil,
+      objectives: (report.objectives ?? []).map(Objective.init), freshnessSeconds: pipelines.compactMap(\.freshnessSeconds).max(),
       messages: Messages(received: report.spool.received, perSecond: perSecond),
       readings: Readings(
         delivered: sum(\.delivered), duplicate: sum(\.duplicate), refused: sum(\.refused), late: sum(\.late)),
-      backlog: Backlog(messages: pipelines.map(\.backlog).max() ?? 0, seconds: nil),
+      backlog: Backlog(messages: pipelines.map(\.backlog).max() ?? 0, seconds: pipelines.compactMap(\.backlogSeconds).max()),
       outbox: Outbox(
-        batches: sum(\.outboxBatches), readings: sum(\.outboxReadings), bytes: nil,
+        batches: sum(\.outboxBatches), readings: sum(\.outboxReadings), bytes: sum { $0.outboxBytes ?? 0 },
         oldestSeconds: pipelines.compactMap(\.oldestOutboxSeconds).max()),
       deadLetters: DeadLetters(
         count: sum(\.deadLetters), bytes: sum(\.deadLetterBytes), expired: sum(\.deadLettersExpired)),
@@ -108,7 +108,7 @@ extension StatusReport {
     }.map {
       GatewayStatus.Pipeline(
         name: $0.name, backlog: $0.backlog, outboxReadings: $0.outboxReadings, oldestSeconds: $0.oldestOutboxSeconds,
-        delivered: $0.delivered, deadLetters: $0.deadLetters, freshnessSeconds: nil)
+        delivered: $0.delivered, deadLetters: $0.deadLetters, freshnessSeconds: $0.freshnessSeconds)
     }
   }
 

@@ -43,9 +43,16 @@ struct StatusReport: Codable, Sendable {
     var draining: Bool
     /// Messages in the log that it has not read.
     var backlog: Int64
+    /// Seconds since the first of them was received; nil: from a daemon that does not say, as in those below.
+    var backlogSeconds: Double?
+    /// Seconds since the oldest message was received of which readings wait, anywhere between the log and the
+    /// upstream; 0 when nothing waits.
+    var freshnessSeconds: Double?
     var openReadings: Int
     var outboxBatches: Int64
     var outboxReadings: Int64
+    /// Of bodies, as compressed.
+    var outboxBytes: Int64?
     /// Seconds since the oldest batch in the outbox was sealed; nil when it is empty.
     var oldestOutboxSeconds: Double?
     // The ledger: since the pipeline began, over all restarts.
