@@ -99,6 +99,10 @@ seeds_BatchIdentity() {
   echo 'gw-042/climate/0123456789abcdef/17.2/3'
   echo '0123456789abcdef0123456789ABCDEF0123456789abcdef0123456789abcdef'
 }
+seeds_TraceContext() {
+  echo '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+  echo 'cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00-what=ever'
+}
 seeds_PacketScan() {
   echo '\x20\x03\x00\x00\x00\x32\x0b\x00\x03a/b\x00\x01\x00{}\x0a'
   echo '\x30\xff\xff\xff\x7f'
@@ -164,6 +168,7 @@ fuzzer TopicFilter   "Telemetry"                      -
 fuzzer Compression   "Compression"                    -
 fuzzer Columns       "Compression"                    -
 fuzzer BatchIdentity "Telemetry"                      -
+fuzzer TraceContext  "Telemetry"                      -
 fuzzer PacketScan    ""                               - Sources/Ingest/PacketScan.swift
 fuzzer PublishLine   ""                               - Sources/Ingest/PublishLine.swift
 fuzzer HTTPAnswer    "Telemetry"                      - Sources/Delivery/Answer.swift \

@@ -3,7 +3,8 @@ import Telemetry
 
 /// The header fields that describe a batch (docs/delivery-protocol.md, section 4).
 enum HTTPRequestFields {
-  static func of(_ batch: Batch, attempt: Int) -> [(String, String)] {
+  /// - Parameter life: see ``Batch/span(attempt:life:)``.
+  static func of(_ batch: Batch, attempt: Int, life: UInt64) -> [(String, String)] {
     var fields = [
       ("Content-Type", batch.encoding.mediaType),
       ("Idempotency-Key", "\"\(batch.identity)\""),
@@ -14,7 +15,10 @@ enum HTTPRequestFields {
       ("Forebay-Length", "\(batch.length)"),
       ("Forebay-Version", batch.version),
       ("Forebay-Offsets", "\(batch.log) \(batch.firstOffset)-\(batch.lastOffset)"),
-      ("traceparent", traceparent(batch.digest, attempt: attempt)),
+      (
+        TraceContext.name,
+        TraceContext(trace: batch.trace, span: batch.span(attempt: attempt, life: life)).description
+      ),
     ]
     if batch.compression != .none { fields.append(("Content-Encoding", batch.compression.rawValue)) }
     if let parent = batch.parent {
@@ -25,13 +29,5 @@ enum HTTPRequestFields {
     if let replay = batch.replay { fields.append(("Forebay-Replay", replay.rawValue)) }
     if batch.possibleDuplicate { fields.append(("Forebay-Possible-Duplicate", "true")) }
     return fields
-  }
-
-  /// W3C Trace Context: one trace per batch, one span per attempt, neither of them all zeros.
-  private static func traceparent(_ digest: Digest, attempt: Int) -> String {
-    let first = digest.bytes[16..<24].reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
-    let span = first &+ UInt64(max(0, attempt - 1))
-    let bytes = (0..<8).map { UInt8(truncatingIfNeeded: max(span, 1) >> (56 - 8 * $0)) }
-    return "00-\(digest.hex.prefix(32))-\(Hex.encode(bytes))-01"
   }
 }

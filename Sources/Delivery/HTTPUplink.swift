@@ -52,13 +52,15 @@ package final class HTTPUplink: Uplink {
   private let userAgent: String
   private let group: any EventLoopGroup
   private let wall: @Sendable () -> Int64
+  private let life: UInt64
   private let state = Mutex(State())
 
   /// - Parameters:
   ///   - version: of this program, for the `User-Agent`.
   ///   - wall: nanoseconds since 1970, for a `Retry-After` that is a date.
+  ///   - life: drawn when the process started, so that no two attempts have the same span.
   package init(
-    settings: UplinkSettings.HTTP, concurrency: Int, version: String,
+    settings: UplinkSettings.HTTP, concurrency: Int, version: String, life: UInt64 = 0,
     group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, wall: @escaping @Sendable () -> Int64
   ) {
     self.settings = settings
@@ -66,6 +68,7 @@ package final class HTTPUplink: Uplink {
     userAgent = "forebay/\(version)"
     self.group = group
     self.wall = wall
+    self.life = life
   }
 
   package func send(
@@ -157,7 +160,7 @@ package final class HTTPUplink: Uplink {
   ) async throws(Unreachable) -> Answer {
     var request = HTTPClientRequest(url: settings.url)
     request.method = .POST
-    for (name, value) in HTTPRequestFields.of(batch, attempt: attempt) {
+    for (name, value) in HTTPRequestFields.of(batch, attempt: attempt, life: life) {
       request.headers.add(name: name, value: value)
     }
     request.headers.add(name: "User-Agent", value: userAgent)
@@ -165,7 +168,7 @@ package final class HTTPUplink: Uplink {
     request.body = .stream(
       CountedBody(bytes: ByteBuffer(bytes: batch.body), wrote: wrote), length: .known(Int64(batch.body.count)))
     let generation = try begin()
-    let result = await answer(to: request, from: generation.client)
+    let result = await HTTPUplink.answer(to: request, from: generation.client, timeout: settings.timeout)
     await generation.end()
     switch result {
     case .success(let answer): return answer.meaning(for: batch, rule: settings.receipt, wall: wall())
@@ -173,16 +176,16 @@ package final class HTTPUplink: Uplink {
       if error as? HTTPClientError == .proxyAuthenticationRequired {
         return .unknownUpstream("407: the proxy wants credentials")
       }
-      throw unreachable(error)
+      throw HTTPUplink.unreachable(error, place: settings.place)
     }
   }
 
   /// The client's own deadline ends with the head of the answer; this one covers the body, too.
-  private func answer(
-    to request: HTTPClientRequest, from client: HTTPClient
+  /// - Parameter timeout: nanoseconds.
+  static func answer(
+    to request: HTTPClientRequest, from client: HTTPClient, timeout: Int64
   ) async -> Result<HTTPAnswer, any Error> {
-    let timeout = settings.timeout
-    return await withTaskGroup(of: Result<HTTPAnswer, any Error>?.self) { group in
+    await withTaskGroup(of: Result<HTTPAnswer, any Error>?.self) { group in
       group.addTask {
         do {
           return .success(try await HTTPUplink.exchange(request, client, timeout: timeout))
@@ -221,7 +224,8 @@ package final class HTTPUplink: Uplink {
 
   // MARK: Errors
 
-  private func unreachable(_ error: any Error) -> Unreachable {
+  /// - Parameter place: where it was to go, as it may stand in logs.
+  static func unreachable(_ error: any Error, place: String) -> Unreachable {
     let kind: Unreachable.Kind =
       switch error {
       case is CancellationError: .cancelled
@@ -232,7 +236,7 @@ package final class HTTPUplink: Uplink {
       case let error as IOError: HTTPUplink.isRefusal(error.errnoCode) ? .notConnected : .closed
       default: .closed
       }
-    return Unreachable(kind, "cannot deliver to \(settings.place): \(HTTPUplink.cause(kind, error))")
+    return Unreachable(kind, "cannot deliver to \(place): \(HTTPUplink.cause(kind, error))")
   }
 
   private static func kind(_ error: HTTPClientError) -> Unreachable.Kind {

@@ -13,6 +13,7 @@ package actor UplinkDriver {
   private let make: @Sendable (UplinkSettings) -> any Uplink
   private let outbox: any Outbox
   private let logger: Logger
+  private let observer: (any DeliveryObserver)?
   private let now: @Sendable () -> Int64
 
   private enum Life { case new, running, stopped }
@@ -34,13 +35,16 @@ package actor UplinkDriver {
   ///   - make: makes the uplink, again when settings that it depends on have changed.
   ///   - seed: of the jitter.
   ///   - now: monotonic nanoseconds.
+  ///   - observer: is told of every attempt.
   package init(
     settings: UplinkSettings, outbox: any Outbox, logger: Logger = Logger(label: "delivery"),
-    seed: UInt64, now: @escaping @Sendable () -> Int64, make: @escaping @Sendable (UplinkSettings) -> any Uplink
+    observer: (any DeliveryObserver)? = nil, seed: UInt64, now: @escaping @Sendable () -> Int64,
+    make: @escaping @Sendable (UplinkSettings) -> any Uplink
   ) {
     self.settings = settings
     self.outbox = outbox
     self.logger = logger
+    self.observer = observer
     self.now = now
     self.make = make
     core = DeliveryCore(settings: settings, seed: seed)
@@ -205,10 +209,14 @@ package actor UplinkDriver {
 
   private func send(_ id: Int64, _ batch: Batch, attempt: Int) {
     let uplink = uplink
+    let name = settings.name
     sending[id] = Task {
       Failpoints.sending()
       let written = ByteCount()
+      let began = now()
       let answer = await uplink.send(batch, attempt: attempt, wrote: written.add)
+      observer?.ended(
+        DeliveryAttempt(uplink: name, number: attempt, began: began, ended: now(), answer: answer), of: batch)
       self.sent(id, answer, bytes: written.total)
     }
   }

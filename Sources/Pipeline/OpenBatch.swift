@@ -36,6 +36,7 @@ struct OpenBatch: Sendable {
   var first: Offset?
   var last: Offset?
   var count = 0
+  var receipts = BatchReceipts()
 }
 
 /// A batch that is full, with its body as it was encoded.
@@ -46,4 +47,6 @@ struct ClosedBatch: Sendable {
   var count: Int
   var body: [UInt8]
   var sealed: Moment
+  /// Nil where none of its readings is from the log.
+  var receipts: BatchReceipts?
 }

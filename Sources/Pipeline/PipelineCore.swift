@@ -18,14 +18,14 @@ package struct PipelineCore: Sendable {
   /// The next offset it wants.
   package private(set) var readPosition: Offset
 
-  private var router: TopicRouter
+  var router: TopicRouter
   private var decoder: ReadingDecoder
   private var stages: ReadingStages
   /// Of pipelines whose event time is the receipt.
   private var clock: ReceiptClock?
   private var lines: LineBuffer
-  private var open: OpenBatch?
-  private var closed: [ClosedBatch] = []
+  var open: OpenBatch?
+  var closed: [ClosedBatch] = []
   /// What happened before the open batch began.
   private var decided = Tally()
   /// What happened from the open batch's beginning on, refused and unmatched messages included.
@@ -137,6 +137,7 @@ package struct PipelineCore: Sendable {
       }
       readPosition = block.end
     }
+    noteReceipts(of: block)
   }
 
   /// When a message was received, as far as the pipeline knows; nil where it has to wait.
@@ -284,7 +285,7 @@ package struct PipelineCore: Sendable {
       closed.append(
         ClosedBatch(
           log: log, first: batch.first ?? batch.start, last: batch.last ?? batch.start, count: count, body: body,
-          sealed: now))
+          sealed: now, receipts: batch.first == nil ? nil : batch.receipts))
     }
     decided += pending
     pending = Tally()
@@ -393,9 +394,11 @@ package struct PipelineCore: Sendable {
     }
     // A dead letter that was put back may leave nothing but its own end.
     guard next != state || !batches.isEmpty || !refusedAgain.isEmpty || !decided.resolved.isEmpty else { return nil }
-    return Seal(
+    var seal = Seal(
       batches: batches, rejections: decided.rejections, counters: decided.counters,
       resolvedDeadLetters: decided.resolved, refusedAgain: refusedAgain, stages: changes(), state: next)
+    seal.receipts = closed.map { $0.receipts ?? BatchReceipts() }
+    return seal
   }
 
   /// The seal that ``nextSeal()`` gave, since when no record was processed, is stored.
@@ -442,7 +445,7 @@ package struct PipelineCore: Sendable {
           compression: settings.batch.compression, body: try compressor.compress(text),
           length: batch.body.count, digest: digest, previous: state.previousDigest,
           possibleDuplicate: state.possibleDuplicateUntil.map { batch.first < $0 } ?? false,
-          replay: state.replay, sealed: batch.sealed))
+          replay: state.replay, sealed: batch.sealed, ages: batch.receipts?.ages(at: batch.sealed)))
       state.nextSequence += 1
       state.previousDigest = digest
     }

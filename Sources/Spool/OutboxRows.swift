@@ -140,7 +140,7 @@ extension StateStore {
 enum OutboxRow {
   static let columns = """
     id, position, line, identity, version, log, first, last, count, encoding, compression, length,
-    digest, previous, parent, uncertain, boot, monotonic, wall, quality, body, pipeline
+    digest, previous, parent, uncertain, boot, monotonic, wall, quality, body, pipeline, first_age, last_age
     """
 
   static func append(
@@ -160,7 +160,7 @@ enum OutboxRow {
       """
       INSERT INTO outbox(pipeline, position, line, identity, version, log, first, last, count,
         encoding, compression, length, digest, previous, parent, uncertain, boot, monotonic, wall,
-        quality, body) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+        quality, first_age, last_age, body) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
       """,
       .text(pipeline), .integer(position), .integer(line), .text(batch.identity.description),
       .text(batch.version), .text(batch.log.rawValue), .integer(batch.firstOffset.rawValue),
@@ -168,7 +168,8 @@ enum OutboxRow {
       .text(batch.compression.rawValue), .integer(batch.length), .blob(batch.digest.bytes),
       .blob(batch.previous.bytes), .optional(parent), .integer(batch.possibleDuplicate ? 1 : 0),
       .blob(batch.sealed.boot.bytes), .integer(batch.sealed.monotonic), .integer(batch.sealed.wall),
-      .integer(Int64(batch.sealed.quality.rawValue)), .blob(batch.body))
+      .integer(Int64(batch.sealed.quality.rawValue)), .optional(batch.ages?.first), .optional(batch.ages?.last),
+      .blob(batch.body))
   }
 
   static func item(_ row: Statement, path: String) throws(SpoolError) -> OutboxItem {
@@ -192,7 +193,10 @@ enum OutboxRow {
       replay: ReplayID.parse(book: row.text(21))?.replay,
       sealed: Moment(
         boot: BootID(bytes: row.blob(16)), monotonic: row.integer(17), wall: row.integer(18),
-        quality: ClockQuality(column: row.integer(19))))
+        quality: ClockQuality(column: row.integer(19))),
+      ages: row.optionalInteger(22).flatMap { first in
+        row.optionalInteger(23).map { Batch.Ages(first: first, last: $0) }
+      })
     return OutboxItem(
       id: row.integer(0), position: row.integer(1), line: row.integer(2), batch: batch)
   }

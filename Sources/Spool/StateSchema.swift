@@ -33,7 +33,9 @@
 //   version      what each version of a pipeline does: when it was first registered (wall), from which
 //                configuration, and the explanation that came with it; the newest 64 of each pipeline
 //   outbox       sealed batches, oldest first by (position, line): the parts of a split batch keep
-//                their parent's position. A row goes when its batch is confirmed or set aside.
+//                their parent's position; first_age, last_age: nanoseconds from the receipt of its first and
+//                last message to its sealing, NULL where that is not known. A row goes when its batch is
+//                confirmed or set aside.
 //   dead_letter  what was refused, with its bytes:
 //                  requested         the number of the request to run it through the pipeline again; 0: none,
 //                                    which it is in every letter of a pipeline that is not active
@@ -44,7 +46,7 @@
 //                  size              what counts against the bound in bytes: the bytes of payload, topic and
 //                                    reason, and 256 for all else, index entries included
 //   dead_letter_total  the sums of `size`, kept by triggers: of a pipeline's letters, and of those of them
-//                that are requested
+//                that are requested; and how many letters there are (which no equation rests on)
 //   expired      how many letters went because of the bounds, by pipeline, stage and rule, and when last
 //   requeue      requests to run letters again that have letters left: nanoseconds between two of them
 //   stage        what the stages of a pipeline remember from record to record, as of its checkpoint:
@@ -108,7 +110,7 @@ enum StateSchema {
       encoding TEXT NOT NULL, compression TEXT NOT NULL, length INTEGER NOT NULL,
       digest BLOB NOT NULL, previous BLOB NOT NULL, parent TEXT, uncertain INTEGER NOT NULL,
       boot BLOB NOT NULL, monotonic INTEGER NOT NULL, wall INTEGER NOT NULL,
-      quality INTEGER NOT NULL, body BLOB NOT NULL) STRICT;
+      quality INTEGER NOT NULL, first_age INTEGER, last_age INTEGER, body BLOB NOT NULL) STRICT;
     CREATE UNIQUE INDEX outbox_order ON outbox(pipeline, position, line);
     CREATE TABLE dead_letter(
       id INTEGER PRIMARY KEY AUTOINCREMENT, pipeline TEXT NOT NULL, stage TEXT NOT NULL,
@@ -122,11 +124,12 @@ enum StateSchema {
     CREATE INDEX dead_letter_requested ON dead_letter(pipeline, requested);
     CREATE INDEX dead_letter_undated ON dead_letter(pipeline) WHERE since IS NULL;
     CREATE TABLE dead_letter_total(
-      pipeline TEXT PRIMARY KEY, bytes INTEGER NOT NULL, requested INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+      pipeline TEXT PRIMARY KEY, bytes INTEGER NOT NULL, requested INTEGER NOT NULL,
+      letters INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TRIGGER dead_letter_added AFTER INSERT ON dead_letter BEGIN
-      INSERT INTO dead_letter_total VALUES(NEW.pipeline, NEW.size, iif(NEW.requested > 0, NEW.size, 0))
+      INSERT INTO dead_letter_total VALUES(NEW.pipeline, NEW.size, iif(NEW.requested > 0, NEW.size, 0), 1)
       ON CONFLICT(pipeline) DO UPDATE SET
-        bytes = bytes + excluded.bytes, requested = requested + excluded.requested;
+        bytes = bytes + excluded.bytes, requested = requested + excluded.requested, letters = letters + 1;
     END;
     CREATE TRIGGER dead_letter_changed AFTER UPDATE OF requested, reason ON dead_letter BEGIN
       UPDATE dead_letter_total SET bytes = bytes - OLD.size + NEW.size,
@@ -135,7 +138,7 @@ enum StateSchema {
     END;
     CREATE TRIGGER dead_letter_gone AFTER DELETE ON dead_letter BEGIN
       UPDATE dead_letter_total SET bytes = bytes - OLD.size,
-        requested = requested - iif(OLD.requested > 0, OLD.size, 0)
+        requested = requested - iif(OLD.requested > 0, OLD.size, 0), letters = letters - 1
       WHERE pipeline = OLD.pipeline;
     END;
     CREATE TABLE expired(

@@ -178,6 +178,17 @@ package struct Batch: Sendable, Hashable {
     }
   }
 
+  /// Nanoseconds from the receipt of its first and of its last message to its sealing.
+  package struct Ages: Sendable, Hashable {
+    package var first: Int64
+    package var last: Int64
+
+    package init(first: Int64, last: Int64) {
+      self.first = first
+      self.last = last
+    }
+  }
+
   package var identity: BatchIdentity
   /// The digest of the pipeline's configuration under which the batch was sealed.
   package var version: String
@@ -204,12 +215,14 @@ package struct Batch: Sendable, Hashable {
   package var replay: ReplayID?
   /// When the batch was sealed.
   package var sealed: Moment
+  /// How old its messages were then; nil where it has none from the log, or no clock knew.
+  package var ages: Ages?
 
   package init(
     identity: BatchIdentity, version: String, log: LogID, firstOffset: Offset, lastOffset: Offset,
     count: Int, encoding: BatchEncoding, compression: BatchCompression, body: [UInt8], length: Int,
     digest: Digest, previous: Digest, parent: Parent? = nil, possibleDuplicate: Bool = false,
-    replay: ReplayID? = nil, sealed: Moment
+    replay: ReplayID? = nil, sealed: Moment, ages: Ages? = nil
   ) {
     self.identity = identity
     self.version = version
@@ -227,6 +240,7 @@ package struct Batch: Sendable, Hashable {
     self.possibleDuplicate = possibleDuplicate
     self.replay = replay
     self.sealed = sealed
+    self.ages = ages
   }
 
   /// The digest of the chain (docs/delivery-protocol.md): SHA-256 over the identity, the digest of

@@ -59,6 +59,8 @@ package struct Seal: Sendable, Hashable {
   /// What has changed of that which the stages remember, as of the checkpoint.
   package var stages: [StageState]
   package var state: PipelineState
+  /// When the messages of each batch were received, in the order of `batches`, for traces; not stored.
+  package var receipts: [BatchReceipts] = []
 
   package init(
     batches: [Batch] = [], rejections: [Rejection] = [], counters: LedgerCounters = LedgerCounters(),

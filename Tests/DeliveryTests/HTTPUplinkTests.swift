@@ -73,7 +73,7 @@ extension RealIO {
       #expect(
         second["Forebay-Parent"]
           == "digest=\(whole.digest);previous=\(whole.previous);count=3;length=\(whole.length)")
-      #expect(second["traceparent"]?.hasPrefix("00-\(part.digest.hex.prefix(32))-") == true)
+      #expect(second["traceparent"]?.hasPrefix("00-\(whole.digest.hex.prefix(32))-") == true, "the trace of its batch")
       #expect(second["traceparent"]?.contains(part.digest.hex.dropFirst(32).prefix(16)) == false)
     }
 

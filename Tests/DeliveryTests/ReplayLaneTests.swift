@@ -57,9 +57,9 @@ struct ReplayLaneTests {
   @Test("batches of a replay say so in their header, those of a pipeline say nothing")
   func header() {
     let fields = Dictionary(
-      HTTPRequestFields.of(ReplayLaneTests.replayed(1)[0], attempt: 1), uniquingKeysWith: { $1 })
+      HTTPRequestFields.of(ReplayLaneTests.replayed(1)[0], attempt: 1, life: 0), uniquingKeysWith: { $1 })
     #expect(fields["Forebay-Replay"] == "814937dd")
-    #expect(!HTTPRequestFields.of(Sample.batch(1), attempt: 1).contains { $0.0 == "Forebay-Replay" })
+    #expect(!HTTPRequestFields.of(Sample.batch(1), attempt: 1, life: 0).contains { $0.0 == "Forebay-Replay" })
   }
 
   @Test("in a directory a replay has files of its own, with its id in their names")

@@ -3,6 +3,7 @@ internal import CLinux
 internal import Glibc
 internal import Logging
 internal import Spool
+internal import Status
 internal import Synchronization
 
 struct RunCommand: AsyncParsableCommand {
@@ -54,8 +55,10 @@ struct RunCommand: AsyncParsableCommand {
     for warning in boot.configuration.warnings {
       logger.warning("configuration", metadata: ["warning": "\(warning.summary)"])
     }
+    let registry = MetricRegistry()
+    registry.adoptLibraries()
     do {
-      let daemon = try Daemon(boot.configuration, alarm: boot.alarm, logger: logger)
+      let daemon = try Daemon(boot.configuration, alarm: boot.alarm, logger: logger, registry: registry)
       daemon.spool.onDamage { reason in
         logger.critical("a database is damaged; it is rebuilt at once", metadata: ["reason": "\(reason)"])
         signals.send(Supervision.rebuild)

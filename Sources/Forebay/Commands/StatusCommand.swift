@@ -11,11 +11,13 @@ struct StatusCommand: ParsableCommand {
       Sources and uplinks are counted since the daemon started, pipelines since they \
       began. What the stages have seen (expectations that were not met, sequence \
       numbers, fields that changed, windows) is told one stage a line. docs/status.md \
-      describes every state, alarm and field.
+      describes every state, alarm and field, docs/metrics.md every metric.
 
       EXAMPLES:
         forebay status
         forebay status --json | jq .pipelines
+        forebay status --metrics | grep outbox
+        forebay status --traces | jq '.[0]'
 
       EXIT STATUS: 0 all is well; 1 there are alarms; 2 the daemon cannot be reached; \
       64 wrong usage.
@@ -26,9 +28,22 @@ struct StatusCommand: ParsableCommand {
   @Option(help: ArgumentHelp("The daemon's socket, instead of the configuration's.", valueName: "path"))
   var socket: String?
   @Flag(help: "Print the document as JSON.") var json = false
+  @Flag(help: "Print the metrics as Prometheus reads them instead.") var metrics = false
+  @Flag(help: "Print the traces of the last batches as JSON instead, the newest first.") var traces = false
+
+  func validate() throws {
+    guard [json, metrics, traces].count(where: { $0 }) < 2 else {
+      throw ValidationError("--json, --metrics and --traces exclude one another.")
+    }
+  }
 
   func run() throws {
     let path = try socket ?? configuredSocket()
+    if metrics || traces {
+      let request: LocalSocket.Request = metrics ? .metrics : .traces
+      let page = try orComplain("status") { try LocalSocket.fetch(path, request) }
+      return print(String(decoding: page, as: UTF8.self), terminator: metrics ? "" : "\n")
+    }
     let (document, report) = try orComplain("status") {
       do {
         let document = try LocalSocket.fetch(path)

@@ -63,6 +63,7 @@ struct Configuration: Sendable {
   var status: Status
   var minimumLogLevel: LogLevel
   var shutdown: Shutdown
+  var telemetry = TelemetryExport()
   /// What is doubtful about the file; never an error.
   var warnings: [ConfigurationDiagnostic]
 

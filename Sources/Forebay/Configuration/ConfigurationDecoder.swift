@@ -47,6 +47,7 @@ struct ConfigurationDecoder {
     let status = status(top.optional("status"), spool: spool, in: value)
     let logLevel = top.optional("log").flatMap(logLevel) ?? .info
     let shutdown = top.optional("shutdown").map(shutdown) ?? Configuration.Shutdown()
+    let telemetry = telemetry(top.optional("telemetry"))
     top.close()
 
     checkFilterCount(pipelines)
@@ -65,7 +66,7 @@ struct ConfigurationDecoder {
       sources: withFilters(sources.map(\.settings), of: pipelines.map(\.settings)),
       group: group, spool: spool, pipelines: pipelines.map(\.settings), tables: tables.sources, deadLetters: bounds,
       uplinks: uplinks.map(\.settings), status: status, minimumLogLevel: logLevel, shutdown: shutdown,
-      warnings: [])
+      telemetry: telemetry, warnings: [])
   }
 
   // MARK: gateway, log, shutdown

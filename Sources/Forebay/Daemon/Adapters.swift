@@ -21,11 +21,15 @@ extension Spool {
 /// The raw log as the intake sees it.
 struct SpooledLog: MessageLog {
   let spool: Spool
+  let meters: StageMeters
   /// Called after each commit.
   let onCommit: @Sendable () -> Void
 
   func append(_ group: MessageGroup) throws {
-    spool.space.add(try spool.examined { try spool.log.append(group).bytes })
+    let began = SystemClock.monotonic()
+    let (first, bytes) = try spool.examined { try spool.log.append(group) }
+    meters.committed(group, first: first, began: began, ended: SystemClock.monotonic())
+    spool.space.add(bytes)
     onCommit()
   }
 

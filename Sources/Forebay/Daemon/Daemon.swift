@@ -2,7 +2,9 @@ internal import Delivery
 internal import Glibc
 internal import Ingest
 internal import Logging
+internal import Pipeline
 internal import Spool
+internal import Status
 internal import Synchronization
 internal import Telemetry
 
@@ -16,6 +18,12 @@ final class Daemon: Sendable {
   let pipelines: PipelineWorker
   let uplinks: Uplinks
   let api: StatusService
+  let meters: StageMeters
+  let exporter: TelemetryExporter
+  /// Of the log, for figures.
+  let logGauge: LogGauge
+  /// What was gathered last, for figures that cost much when much waits.
+  let totals = Mutex(TotalsCache())
   let configuration: Mutex<Configuration>
   let started = SystemClock.monotonic()
   /// A restart in place goes on with the counters of the process.
@@ -29,8 +37,15 @@ final class Daemon: Sendable {
   private let logger: Logger
 
   /// Opens the spool and builds every stage; nothing runs yet.
-  /// - Parameter alarm: what is wrong with the configuration already, for the status.
-  init(_ configuration: Configuration, alarm: String?, logger: Logger) throws {
+  /// - Parameters:
+  ///   - alarm: what is wrong with the configuration already, for the status.
+  ///   - registry: of the process, where libraries leave what they count.
+  init(
+    _ configuration: Configuration, alarm: String?, logger: Logger, registry: MetricRegistry = MetricRegistry()
+  ) throws {
+    let meters = StageMeters(registry: registry)
+    self.meters = meters
+    exporter = TelemetryExporter(meters: meters, logger: logger)
     let now = SystemClock.source()
     spool = try Spool.open(
       configuration.spool, machine: .current(), now: now, random: { .random(in: 0 ... .max) })
@@ -38,13 +53,14 @@ final class Daemon: Sendable {
       logger.warning("the spool needed attention", metadata: ["finding": "\(finding)"])
     }
     let uplinks = Uplinks(
-      outbox: SpooledOutbox(spool: spool), spool: configuration.spool.directory, logger: logger)
+      outbox: SpooledOutbox(spool: spool), spool: configuration.spool.directory, logger: logger, meters: meters)
     let pipelines = PipelineWorker(
-      spool: spool, moment: SystemClock.source, logger: logger, onSealed: { uplinks.wake() })
+      spool: spool, moment: SystemClock.source, logger: logger, meters: meters, onSealed: { uplinks.wake() })
     intake = Intake(
       group: configuration.group, sources: configuration.sources,
-      log: SpooledLog(spool: spool, onCommit: { pipelines.wake() }),
+      log: SpooledLog(spool: spool, meters: meters, onCommit: { pipelines.wake() }),
       sessions: SpooledSessions(spool: spool), moment: SystemClock.source, logger: logger)
+    logGauge = LogGauge(directory: configuration.spool.directory)
     self.pipelines = pipelines
     self.uplinks = uplinks
     api = StatusService(logger: logger)
@@ -70,7 +86,8 @@ final class Daemon: Sendable {
     await uplinks.apply(configuration.uplinks)
     try pipelines.start(PipelineWorker.Plan(configuration))
     try intake.start()
-    try LocalSocket.serve(configuration.status.socket) { [self] in await statusDocument() }
+    exporter.apply(configuration.telemetry.otlp, exportedDocuments)
+    try LocalSocket.serve(configuration.status.socket) { [self] in await document($0) }
     let source = DaemonSource(daemon: self)
     statusSource.withLock { $0 = source }
     await api.apply(configuration.status.api, source: source)
@@ -85,7 +102,10 @@ final class Daemon: Sendable {
     await uplinks.apply(next.uplinks)
     intake.reload(sources: next.sources)
     if let source = statusSource.withLock({ $0 }) { await api.apply(next.status.api, source: source) }
+    meters.prune(
+      pipelines: Set(next.pipelines.map(\.name) + pipelines.figures.keys), uplinks: Set(next.uplinks.map(\.name)))
     configuration.withLock { $0 = next.withoutAttached }
+    exporter.apply(next.telemetry.otlp, exportedDocuments)
     refused.withLock { $0 = nil }
     brokenTables.withLock { $0 = [] }
     for key in next.keysThatNeedARestart(since: booted) {
@@ -136,6 +156,8 @@ final class Daemon: Sendable {
     await uplinks.stop(deadline: end)
     await api.stop()
     statusSource.withLock { $0 = nil }
+    exporter.stop()
+    logGauge.close()
     spool.close()
     unlink(booted.status.socket)
   }

@@ -33,7 +33,7 @@ final class DaemonSource: StatusSource {
     try await faulty { try await self.outcome(of: action, caller) }
   }
 
-  func metrics() async -> [UInt8]? { nil }
+  func metrics() async -> [UInt8]? { await daemon.metricsPage() }
 
   func health() async -> StatusHealth {
     var notReady: [String] = []

@@ -6,6 +6,15 @@ internal import Synchronization
 internal import Telemetry
 
 extension Daemon {
+  /// What the local socket gives.
+  func document(_ request: LocalSocket.Request) async -> [UInt8] {
+    switch request {
+    case .status: await statusDocument()
+    case .metrics: await metricsPage()
+    case .traces: traces()
+    }
+  }
+
   /// The status as one JSON text; a status that cannot be made says why, and is still JSON.
   func statusDocument() async -> [UInt8] {
     do {

@@ -1,7 +1,8 @@
 internal import Glibc
 internal import Ingest
 
-/// A Unix socket that gives one document to everybody who connects: the first form of the status API.
+/// A Unix socket that gives one document to everybody who connects. Which one, a line may say that the client sends
+/// first; who sends nothing gets the status.
 /// Who may read it is up to the permissions of the socket (0660, owner and group of the daemon).
 struct LocalSocket {
   struct Failure: Error, CustomStringConvertible {
@@ -24,8 +25,21 @@ struct LocalSocket {
     }
   }
 
+  /// What may be asked for.
+  enum Request: String, CaseIterable {
+    case status
+    /// The Prometheus page.
+    case metrics
+    case traces
+  }
+
+  /// Bytes of a request at most.
+  private static let longestRequest = 64
+  /// Milliseconds that a client has for its request: one that sends none and keeps its end open waits so long.
+  private static let requestTimeout: Int32 = 200
+
   /// Listens at `path` and answers every connection with what `document` gives at that time.
-  static func serve(_ path: String, document: @escaping @Sendable () async -> [UInt8]) throws {
+  static func serve(_ path: String, document: @escaping @Sendable (Request) async -> [UInt8]) throws {
     let listener = try makeSocket(path)
     // One that an earlier run has left; anything else that stands there is not ours to delete.
     var status = stat()
@@ -47,15 +61,30 @@ struct LocalSocket {
         // Who connects and does not read must not hold up the next one for long.
         var limit = timeval(tv_sec: 2, tv_usec: 0)
         setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        send(blockingWait(for: document), to: client)
+        if let request = receive(from: client) { send(blockingWait { await document(request) }, to: client) }
         close(client)
       }
     }
     server.detach()
   }
 
-  /// The document of the daemon that listens at `path`.
-  static func fetch(_ path: String) throws -> [UInt8] {
+  /// The line that a client sent; nil where it is none of the known ones.
+  private static func receive(from client: Int32) -> Request? {
+    var bytes: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: longestRequest)
+    while bytes.count < longestRequest, !bytes.contains(UInt8(ascii: "\n")) {
+      var ready = pollfd(fd: client, events: Int16(POLLIN), revents: 0)
+      guard poll(&ready, 1, requestTimeout) > 0 else { break }
+      let count = read(client, &chunk, longestRequest - bytes.count)
+      guard count > 0 else { break }
+      bytes.append(contentsOf: chunk[..<count])
+    }
+    let line = bytes.prefix { $0 != UInt8(ascii: "\n") }
+    return line.isEmpty ? .status : Request(rawValue: String(decoding: line, as: UTF8.self))
+  }
+
+  /// A document of the daemon that listens at `path`.
+  static func fetch(_ path: String, _ request: Request = .status) throws -> [UInt8] {
     let client = try makeSocket(path)
     defer { close(client) }
     var limit = timeval(tv_sec: 10, tv_usec: 0)
@@ -63,6 +92,8 @@ struct LocalSocket {
     guard try withAddress(path, { connect(client, $0, $1) }) == 0 else {
       throw failure("connect to", path)
     }
+    send(Array((request.rawValue + "\n").utf8), to: client)
+    shutdown(client, Int32(SHUT_WR))
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 65_536)
     while true {

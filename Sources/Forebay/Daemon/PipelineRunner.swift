@@ -32,14 +32,17 @@ struct PipelineRunner {
   private var openSince: Int64
   /// The last letter that was taken up of each request.
   private var requeued: [Int64: Int64] = [:]
+  private let meters: StageMeters
 
   var name: String { core.settings.name }
   var settings: PipelineSettings { core.settings }
 
   /// - Parameter stages: what its stages remembered at `state`.
   init(
-    settings: PipelineSettings, version: String, state: PipelineState, stages: [StageState], now: Moment
+    settings: PipelineSettings, version: String, state: PipelineState, stages: [StageState], now: Moment,
+    meters: StageMeters = StageMeters()
   ) throws {
+    self.meters = meters
     core = try PipelineCore(settings: settings, version: version, state: state, stages: stages)
     lastSeal = now.monotonic
     openSince = now.monotonic
@@ -102,7 +105,9 @@ struct PipelineRunner {
   private mutating func seal(_ spool: Spool, now: Moment) throws -> Bool {
     lastSeal = now.monotonic
     guard let seal = try core.nextSeal() else { return false }
+    let began = SystemClock.monotonic()
     try spool.state.seal(seal, pipeline: name, now: now)
+    meters.sealed(seal, pipeline: name, began: began)
     core.sealed(seal)
     spool.space.add(
       seal.rejections.reduce(seal.batches.reduce(0) { $0 + $1.body.count }) { $0 + $1.payload.count })

@@ -15,9 +15,10 @@ struct Work {
   private let spool: Spool
   private let reader: LogReader
   private let logger: Logger
+  private let meters: StageMeters
   private var runners: [PipelineRunner] = []
   private(set) var letters: DeadLetterKeeping
-  private var replays = ReplayWork()
+  private var replays: ReplayWork
   private var nextHousekeeping: Int64 = 0
   private var nextMirror: Int64 = 0
   private var retryAt: Int64 = 0
@@ -33,10 +34,12 @@ struct Work {
 
   init(
     spool: Spool, plan: PipelineWorker.Plan, read: (String, [UInt8]) -> PipelineWorker.Assignment?,
-    now: Moment, logger: Logger
+    now: Moment, logger: Logger, meters: StageMeters = StageMeters()
   ) throws {
     self.spool = spool
     self.logger = logger
+    self.meters = meters
+    replays = ReplayWork(meters: meters)
     reader = try spool.reader()
     letters = DeadLetterKeeping(bounds: plan.deadLetters, logger: logger)
     try adopt(plan, read: read, now: now)
@@ -97,7 +100,7 @@ struct Work {
     else { return }
     guard
       var runner = try? PipelineRunner(
-        settings: old.settings, version: old.version, state: state, stages: stages, now: now)
+        settings: old.settings, version: old.version, state: state, stages: stages, now: now, meters: meters)
     else { return }
     try runner.drainWindows(spool, now: now)
     logger.notice(
@@ -119,7 +122,8 @@ struct Work {
     while true {
       do {
         return try PipelineRunner(
-          settings: assignment.settings, version: assignment.version, state: state, stages: stages, now: now)
+          settings: assignment.settings, version: assignment.version, state: state, stages: stages, now: now,
+          meters: meters)
       } catch let damage as StageDamage where stages.contains(where: { $0.stage == damage.stage }) {
         logger.error(
           "what a stage remembers cannot be read: it begins with nothing",
@@ -142,7 +146,8 @@ struct Work {
             readPosition: runner.core.readPosition, checkpoint: runner.core.checkpoint,
             openReadings: runner.core.openReadings, openBytes: runner.core.openBytes,
             version: runner.core.version, until: runner.until, observations: runner.core.observations,
-            expectations: runner.core.settings.contract?.expectations ?? [], heldUntil: runner.core.heldUntil)
+            expectations: runner.core.settings.contract?.expectations ?? [],
+            oldestUnsealed: runner.core.oldestUnsealed, heldUntil: runner.core.heldUntil)
         )
       }, uniquingKeysWith: { first, _ in first })
   }

@@ -53,6 +53,8 @@ final class PipelineWorker: Sendable {
     var observations: StageObservations
     /// What the findings among them are about.
     var expectations: [Expectation]
+    /// The receipt of the oldest message whose readings wait for their seal; nil where none does.
+    var oldestUnsealed: Moment?
     /// Until when its next message waits for the wall clock, in monotonic nanoseconds; nil where none does.
     var heldUntil: Int64?
   }
@@ -75,18 +77,20 @@ final class PipelineWorker: Sendable {
   private let spool: Spool
   private let moment: MomentSource
   private let logger: Logger
+  private let meters: StageMeters
   private let doorbell = Doorbell()
   private let shared = Mutex(Shared())
   private let onSealed: @Sendable () -> Void
 
   /// - Parameter onSealed: called after a seal that holds batches.
   init(
-    spool: Spool, moment: @escaping MomentSource, logger: Logger,
+    spool: Spool, moment: @escaping MomentSource, logger: Logger, meters: StageMeters = StageMeters(),
     onSealed: @escaping @Sendable () -> Void
   ) {
     self.spool = spool
     self.moment = moment
     self.logger = logger
+    self.meters = meters
     self.onSealed = onSealed
   }
 
@@ -95,7 +99,7 @@ final class PipelineWorker: Sendable {
   func start(_ plan: Plan) throws {
     let work = try Work(
       spool: spool, plan: plan, read: PipelineWorker.assignments(keptIn: spool.settings.directory), now: moment(),
-      logger: logger)
+      logger: logger, meters: meters)
     // The value moves to the thread, which is the only one that ever touches it.
     let handover = Handover(work)
     try Worker.start("pipelines") { self.run(handover.take()) }.detach()

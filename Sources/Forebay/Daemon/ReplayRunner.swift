@@ -36,6 +36,7 @@ struct ReplayRunner {
   let replay: Replay
   private var core: PipelineCore
   private let reader: LogReader
+  private let meters: StageMeters
   private var bytesSealed: Int64
   private var lastSeal: Int64
   /// What was paid for by the rate is used up until then.
@@ -48,8 +49,9 @@ struct ReplayRunner {
   /// Goes on from what is committed.
   init(
     _ replay: Replay, settings: PipelineSettings, state: PipelineState, stages: [StageState], reader: LogReader,
-    now: Moment
+    now: Moment, meters: StageMeters = StageMeters()
   ) throws {
+    self.meters = meters
     self.replay = replay
     self.reader = reader
     core = try PipelineCore(settings: settings, version: replay.version, state: state, stages: stages)
@@ -106,7 +108,9 @@ struct ReplayRunner {
     let bytes = Int64(seal.batches.reduce(0) { $0 + $1.body.count })
     let budget = replay.request.budget
     if budget > 0, bytes > 0, bytesSealed + bytes > budget { return .overBudget(bytes) }
+    let began = SystemClock.monotonic()
     guard try spool.state.seal(seal, pipeline: replay.book) else { return .stopped }
+    meters.sealed(seal, pipeline: nil, began: began)
     core.sealed(seal)
     spool.space.add(Int(bytes))
     bytesSealed += bytes

@@ -5,6 +5,7 @@ internal import Telemetry
 
 /// The replays of a spool, one at a time, on the pipelines' thread. What goes wrong with one holds up nothing else.
 struct ReplayWork {
+  private let meters: StageMeters
   /// Nanoseconds between two looks for what an operator has asked for.
   private static let lookInterval: Int64 = 1_000_000_000
   /// Nanoseconds before a failed step is tried again.
@@ -17,6 +18,8 @@ struct ReplayWork {
   private var goneBatches = 0
   /// What the replay at hand waits for; nil when it does not.
   private(set) var note: (ReplayID, String)?
+
+  init(meters: StageMeters = StageMeters()) { self.meters = meters }
 
   /// Batches that were committed since the daemon began.
   var batchesSealed: Int { goneBatches + (runner?.batchesSealed ?? 0) }
@@ -127,7 +130,7 @@ struct ReplayWork {
     }
     runner = try ReplayRunner(
       replay, settings: settings, state: state, stages: try stages(of: replay, settings, spool), reader: reader,
-      now: now)
+      now: now, meters: meters)
     logger.notice(
       replay.checkpoint > replay.request.offsets.lowerBound ? "a replay goes on" : "a replay begins",
       metadata: [

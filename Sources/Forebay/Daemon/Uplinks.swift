@@ -7,13 +7,15 @@ internal import Telemetry
 final class Uplinks: Sendable {
   private let outbox: any Outbox
   private let logger: Logger
+  private let meters: StageMeters
   private let drivers = Mutex<[String: UplinkDriver]>([:])
   private let pauses: PausedUplinks
 
   /// - Parameter spool: the folder, in which is kept which of them are paused.
-  init(outbox: any Outbox, spool: String, logger: Logger) {
+  init(outbox: any Outbox, spool: String, logger: Logger, meters: StageMeters) {
     self.outbox = outbox
     self.logger = logger
+    self.meters = meters
     pauses = PausedUplinks(spool: spool, logger: logger)
   }
 
@@ -43,8 +45,9 @@ final class Uplinks: Sendable {
         await driver.reload(setting)
       } else {
         let driver = UplinkDriver(
-          settings: setting, outbox: outbox, logger: logger, seed: .random(in: 0 ... .max),
-          now: SystemClock.monotonic, make: { [logger] in Uplinks.make($0, logger: logger) })
+          settings: setting, outbox: outbox, logger: logger, observer: meters, seed: .random(in: 0 ... .max),
+          now: SystemClock.monotonic,
+          make: { [logger, life = meters.life] in Uplinks.make($0, logger: logger, life: life) })
         if pauses.contains(setting.name) { await driver.pause(true) }
         await driver.start()
         drivers.withLock { $0[setting.name] = driver }
@@ -82,11 +85,11 @@ final class Uplinks: Sendable {
     return all
   }
 
-  private static func make(_ settings: UplinkSettings, logger: Logger) -> any Uplink {
+  private static func make(_ settings: UplinkSettings, logger: Logger, life: UInt64) -> any Uplink {
     switch settings.kind {
     case .http(let http):
       HTTPUplink(
-        settings: http, concurrency: settings.concurrency, version: Version.current,
+        settings: http, concurrency: settings.concurrency, version: Version.current, life: life,
         wall: SystemClock.wall)
     case .file(let file): FileUplink(settings: file, logger: logger, wall: SystemClock.wall)
     }

@@ -99,7 +99,7 @@ struct CommandLineTests {
   func socketPath() throws {
     let box = try TemporaryDirectory("socket")
     let path = try box.write("precious", to: "f.sock")
-    #expect(throws: LocalSocket.Failure.self) { try LocalSocket.serve(path, document: { [] }) }
+    #expect(throws: LocalSocket.Failure.self) { try LocalSocket.serve(path, document: { _ in [] }) }
     #expect(TemporaryDirectory.read(path) == "precious")
   }
 }

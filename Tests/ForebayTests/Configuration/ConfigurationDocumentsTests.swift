@@ -162,6 +162,7 @@ struct ConfigurationDocumentsTests {
       status: { "?": 1 }
       log: { "?": 1 }
       shutdown: { "?": 1 }
+      telemetry: { "?": 1, otlp: { "?": 1 } }
       """
     do throws(ConfigurationErrors) {
       _ = try Self.decode(probe)
@@ -171,7 +172,7 @@ struct ConfigurationDocumentsTests {
         guard let hint = diagnostic.hint, hint.hasPrefix("there are: ") else { return nil }
         return String(hint.dropFirst("there are: ".count))
       }
-      #expect(lists.count == 29)
+      #expect(lists.count == 31)
       for key in lists.flatMap({ $0.split(separator: ", ") }) {
         let isDocumented =
           page.contains("`\(key)`") || page.contains(".\(key)`") || page.contains("## \(key)")

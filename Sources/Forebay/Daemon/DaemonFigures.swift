@@ -1,0 +1,172 @@
+internal import Delivery
+internal import Glibc
+internal import Ingest
+internal import Spool
+internal import Status
+internal import Synchronization
+internal import Telemetry
+
+/// Everything that can be counted of a running daemon, gathered when somebody asks and cheap to gather: from what the
+/// stages count anyway, from memory and from one snapshot of the state.
+struct DaemonFigures: Sendable {
+  struct Pipeline: Sendable {
+    /// Of a replay: the name of its book, `climate#…`.
+    var name: String
+    var uplink: String
+    /// Since the pipeline began, over all restarts.
+    var counters: LedgerCounters
+    /// What of it is in the outbox; nil when nothing is.
+    var waiting: StateTotals.Waiting?
+    /// Nanoseconds since the oldest batch in the outbox was sealed; nil when there is none, or no clock knows.
+    var oldestOutbox: Int64?
+    var deadLetters: Int64
+    var deadLetterBytes: Int64
+    /// Nil of one that only waits for its delivery.
+    var running: PipelineWorker.Figures?
+    /// Messages in the log that it has not read, their payload bytes, and nanoseconds since the first was received.
+    var backlog: Int64 = 0
+    var backlogBytes: Int64 = 0
+    var backlogAge: Int64 = 0
+    /// Nanoseconds since the oldest message was received that is taken in and of which readings are not delivered yet,
+    /// be it in the log, in an open batch or in the outbox; 0 when nothing waits.
+    var freshness: Int64 = 0
+  }
+
+  struct Process: Sendable {
+    var residentBytes: Int64
+    var cpuSeconds: Double
+    var openFiles: Int64?
+    var maximumFiles: Int64?
+    /// Since the daemon started; nil when the kernel does not say.
+    var writtenBytes: Int64?
+  }
+
+  struct Objective: Sendable {
+    var name: String
+    var target: Double
+    var budgetRemaining: Double?
+    var burnRates: [(window: String, rate: Double)]
+  }
+
+  var now: Moment
+  /// Nanoseconds.
+  var uptime: Int64
+  var gateway: String
+  var site: String?
+  var sources: [SourceStatus]
+  var used: Int64
+  var free: Int64
+  var maximum: Int64
+  var minimumFree: Int64
+  var parked: String?
+  var end: LogStore.End
+  /// Those that run and those of which something waits, by name, without replays.
+  var pipelines: [Pipeline]
+  var replays: [Replay.State: Int64]
+  var uplinks: [UplinkStatus]
+  var process: Process
+  var objectives: [Objective] = []
+  /// How many of a kind last now.
+  var alarms: [(kind: String, severity: AlarmSeverity, count: Int)] = []
+}
+
+/// The totals of the state, gathered anew as often as they are cheap: where an outage has filled the outbox, counting
+/// it takes longer, and happens so much more seldom that it never takes more than a hundredth of the time.
+struct TotalsCache: Sendable {
+  /// The share of the time, 1 in so many, that gathering may take.
+  static let share: Int64 = 100
+
+  private var totals: StateTotals?
+  private var next = Int64.min
+
+  /// - Parameters:
+  ///   - now: monotonic nanoseconds.
+  ///   - gather: makes new ones.
+  mutating func get(now: () -> Int64, gather: () throws -> StateTotals) rethrows -> StateTotals {
+    let began = now()
+    if let totals, began < next { return totals }
+    let fresh = try gather()
+    let ended = now()
+    totals = fresh
+    next = ended + (ended - began) * TotalsCache.share
+    return fresh
+  }
+}
+
+extension Daemon {
+  /// - Throws: when the state cannot be read: a failure has closed it, or it is being rebuilt.
+  func figures() async throws -> DaemonFigures {
+    let (gateway, site) = configuration.withLock { ($0.gateway.id, $0.gateway.site) }
+    let uplinkStatus = await uplinks.status()
+    let totals = try totals.withLock { cache in
+      try cache.get(now: SystemClock.monotonic) { try spool.state.totals() }
+    }
+    let now = SystemClock.source()
+    let space = spool.space.figures
+    let end = spool.log.lastEnd
+    let running = pipelines.figures
+    let books = totals.books.filter { book in
+      ReplayID.parse(book: book.name) == nil && (book.isActive || book.waiting != nil || running[book.name] != nil)
+    }
+    return DaemonFigures(
+      now: now, uptime: now.monotonic - started, gateway: gateway, site: site, sources: intake.status(),
+      used: space.used, free: space.free, maximum: space.maximum, minimumFree: space.minimumFree,
+      parked: spool.space.parked, end: end,
+      pipelines: books.map { pipeline($0, running[$0.name], end: end, now: now) }, replays: totals.replays,
+      uplinks: uplinkStatus, process: processFigures())
+  }
+
+  private func pipeline(
+    _ book: StateTotals.Book, _ running: PipelineWorker.Figures?, end: LogStore.End, now: Moment
+  ) -> DaemonFigures.Pipeline {
+    var figures = DaemonFigures.Pipeline(
+      name: book.name, uplink: book.uplink, counters: book.counters, waiting: book.waiting,
+      oldestOutbox: book.waiting.flatMap { now.elapsed(since: $0.oldestSealed) }, deadLetters: book.deadLetters,
+      deadLetterBytes: book.deadLetterBytes, running: running)
+    var ages: [Int64] = []
+    if let waiting = book.waiting, let age = now.age(ofSealed: waiting.oldestSealed, first: waiting.oldestAge ?? 0) {
+      ages.append(age)
+    }
+    if let running {
+      if let oldest = running.oldestUnsealed, let age = now.elapsed(since: oldest) { ages.append(age) }
+      figures.backlog = max(0, (running.until ?? end.next) - running.readPosition)
+      if figures.backlog > 0, let stretch = stretch(from: running.readPosition) {
+        figures.backlogBytes = stretch.bytes
+        figures.backlogAge = now.elapsed(since: stretch.oldest) ?? 0
+        ages.append(figures.backlogAge)
+      }
+    }
+    figures.freshness = ages.max() ?? 0
+    return figures
+  }
+
+  /// What lies behind an offset of the log; nil where that cannot be read now.
+  private func stretch(from offset: Offset) -> (bytes: Int64, oldest: Moment)? {
+    if let recent = meters.recentStretch(from: offset) { return recent }
+    return (try? logGauge.stretch(from: offset)).flatMap { $0 }.map { ($0.bytes, $0.oldest) }
+  }
+
+  private func processFigures() -> DaemonFigures.Process {
+    var usage = rusage()
+    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+    func seconds(_ time: timeval) -> Double { Double(time.tv_sec) + Double(time.tv_usec) / 1e6 }
+    var limit = rlimit()
+    let isLimited = getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0
+    return DaemonFigures.Process(
+      residentBytes: ProcessMemory.resident(), cpuSeconds: seconds(usage.ru_utime) + seconds(usage.ru_stime),
+      openFiles: ProcessFiles.open(), maximumFiles: isLimited ? Int64(clamping: limit.rlim_cur) : nil,
+      writtenBytes: ProcessDisk.written().flatMap { now in writtenBefore.map { now - $0 } })
+  }
+}
+
+enum ProcessFiles {
+  /// Descriptors that this process has open (proc(5), fd); nil where the kernel does not say.
+  static func open() -> Int64? {
+    guard let folder = opendir("/proc/self/fd") else { return nil }
+    defer { closedir(folder) }
+    var count: Int64 = 0
+    while readdir(folder) != nil { count += 1 }
+    // Not the two names of folders, nor the descriptor of this look.
+    return max(0, count - 3)
+  }
+}
