@@ -50,7 +50,7 @@ import Testing
   }
 
   private func document(_ arguments: String...) throws -> Document {
-    let answer = try ChildProcess.run(House.forebay, ["fleet", "--json", "--fail-on", "never"] + arguments)
+    let answer = try ChildProcess.run(House.forebay, ["fleet"] + arguments + ["--json", "--fail-on", "never"])
     #expect(answer.status == 0, "\(answer.output)")
     return try JSONDecoder().decode(Document.self, from: Data(answer.output.utf8))
   }

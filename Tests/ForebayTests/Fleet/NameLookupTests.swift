@@ -60,6 +60,24 @@ import Testing
     #expect(throws: DNSAnswer.Malformed.self) { try DNSAnswer(circle[...], for: .service) }
   }
 
+  @Test("whatever a name server answers is read or refused, in bounded time")
+  func mutated() {
+    let records: [(type: Int, data: [UInt8])] = [
+      NameLookupTests.service("gw-1.plant.example", 8420), (1, [10, 0, 0, 7]), (28, Array(repeating: 1, count: 16)),
+    ]
+    let message = [1, 2] + NameLookupTests.answer(question: NameLookupTests.question, records)
+    var random = SplitMix64(seed: 7)
+    var read = 0
+    for _ in 0..<20_000 {
+      var bytes = message
+      for _ in 0...(random.next() % 4) { bytes[Int(random.next() % UInt64(bytes.count))] = UInt8(random.next() % 256) }
+      for kind in [DNSAnswer.Kind.service, .address4, .address6] where (try? DNSAnswer(bytes[...], for: kind)) != nil {
+        read += 1
+      }
+    }
+    #expect(read > 1_000, "most bytes are not decisive")
+  }
+
   @Test("a list in the DNS becomes a fleet, whose members are checked for their own names")
   func lookUp() throws {
     let server = try NameServer { question in
