@@ -3,6 +3,7 @@ import Compression
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import Telemetry
 
 /// Brings a document somewhere by HTTP POST: not a batch, and nothing waits for it. With the same settings of TLS,
 /// token and proxy as an uplink. A connection is made for each, so that secrets and certificates are read anew and
@@ -36,7 +37,7 @@ package struct DocumentPost: Sendable {
     request.headers.add(name: "Content-Type", value: mediaType)
     request.headers.add(name: "Content-Encoding", value: "gzip")
     request.headers.add(name: "User-Agent", value: userAgent)
-    if let token = try settings.token() { request.headers.add(name: "Authorization", value: "Bearer \(token)") }
+    if let token = try settings.token() { request.headers.add(name: "Authorization", value: token.bearer) }
     request.body = .bytes(ByteBuffer(bytes: compressed))
     let client = HTTPClient(
       eventLoopGroupProvider: .shared(MultiThreadedEventLoopGroup.singleton),

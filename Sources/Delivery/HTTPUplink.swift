@@ -164,10 +164,7 @@ package final class HTTPUplink: Uplink {
       request.headers.add(name: name, value: value)
     }
     request.headers.add(name: "User-Agent", value: userAgent)
-    if let token {
-      let text = String(decoding: token.revealed, as: UTF8.self)
-      request.headers.add(name: "Authorization", value: "Bearer \(text)")
-    }
+    if let token { request.headers.add(name: "Authorization", value: token.bearer) }
     request.body = .stream(
       CountedBody(bytes: ByteBuffer(bytes: batch.body), wrote: wrote), length: .known(Int64(batch.body.count)))
     let generation = try begin()

@@ -2,6 +2,7 @@ import AsyncHTTPClient
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import Telemetry
 
 /// Posts single JSON texts to somebody who wants to know. A client is made for each: they are rare, and nothing is to
 /// be kept in memory between them.
@@ -24,9 +25,7 @@ package struct Webhook: Sendable {
     request.method = .POST
     request.headers.add(name: "Content-Type", value: "application/json")
     request.headers.add(name: "User-Agent", value: "forebay/\(version)")
-    if let token = try settings.token() {
-      request.headers.add(name: "Authorization", value: "Bearer \(token)")
-    }
+    if let token = try settings.token() { request.headers.add(name: "Authorization", value: token.bearer) }
     request.body = .bytes(ByteBuffer(bytes: json))
     let client = HTTPClient(
       eventLoopGroupProvider: .shared(MultiThreadedEventLoopGroup.singleton),

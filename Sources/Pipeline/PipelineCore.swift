@@ -130,7 +130,7 @@ package struct PipelineCore: Sendable {
         do throws(Refusal) {
           try decoder.decode(payload, keyIsInTopic: route.hasKey, received: received.wall, offset: offset)
           guard !stages.isPlain else {
-            pass(payload, route, at: offset, now: now)
+            pass(payload, route, at: offset, received: received.wall, now: now)
             continue
           }
           var outcome = Tally()
@@ -343,20 +343,30 @@ package struct PipelineCore: Sendable {
   }
 
   /// The same where there is nothing between decoder and batch: most of what ``take`` gives the stages is not needed.
-  private mutating func pass(_ payload: UnsafeRawBufferPointer, _ route: Route, at position: Offset, now: Moment) {
+  private mutating func pass(
+    _ payload: UnsafeRawBufferPointer, _ route: Route, at position: Offset, received: Int64, now: Moment
+  ) {
     let count = decoder.items.count
     if count > 0 { makeRoom(route, now: now) }
     let begins = count > 0 && beginPending()
     if let text = decoder.text {
-      text.withUnsafeBytes { text in
-        for item in decoder.items { lines.append(item.reading, of: text, route: route) }
-      }
+      text.withUnsafeBytes { pass($0, route, at: position, received: received) }
     } else {
-      for item in decoder.items { lines.append(item.reading, of: payload, route: route) }
+      pass(payload, route, at: position, received: received)
     }
     end(count, begins: begins, at: position, isFromLog: true, now: now) {
       $0.counters.decoded += 1
       $0.counters.produced += Int64(count)
+    }
+  }
+
+  @inline(__always)
+  private mutating func pass(
+    _ text: UnsafeRawBufferPointer, _ route: Route, at position: Offset, received: Int64
+  ) {
+    for item in decoder.items {
+      lines.append(item.reading, of: text, route: route)
+      stages.devices?.note(item.reading, text, route: route, offset: position, received: received)
     }
   }
 
@@ -439,7 +449,7 @@ package struct PipelineCore: Sendable {
     next.log = log
     next.checkpoint = checkpoint
     next.windows = windowMark?.mark
-    let batches = try seal(&next)
+    let batches = try closed.sealed(settings, version: version, into: &next)
     if let until = next.possibleDuplicateUntil, next.checkpoint >= until {
       next.possibleDuplicateUntil = nil
     }
@@ -468,42 +478,5 @@ package struct PipelineCore: Sendable {
   private func changes() -> [StageState] {
     let clock = clock?.changes()
     return (clock?.rows.isEmpty == false ? [clock].compactMap { $0 } : []) + stages.changes()
-  }
-
-  /// Lines as they are to be sent. Lines of which one is no JSON value (it was requeued from dead letters that
-  /// somebody else wrote) cannot be columns and stay what they are.
-  private func encode(_ lines: [UInt8]) -> (text: [UInt8], encoding: BatchEncoding) {
-    switch settings.batch.encoding {
-    case .ndjson: (lines, .ndjson)
-    case .columns: Columns.encode(lines).map { ($0, .columns) } ?? (lines, .ndjson)
-    }
-  }
-
-  /// Gives the closed batches their identities, digests and compressed bodies.
-  private func seal(_ state: inout PipelineState) throws(CompressionError) -> [Batch] {
-    guard !closed.isEmpty else { return [] }
-    let compressor = try BodyCompressor(settings.batch.compression)
-    var batches: [Batch] = []
-    batches.reserveCapacity(closed.count)
-    for batch in closed {
-      let identity = BatchIdentity(
-        gateway: state.gateway, pipeline: settings.name, epoch: state.epoch,
-        sequence: state.nextSequence)
-      let digest = Batch.digest(
-        identity: identity, previous: state.previousDigest, count: batch.count, body: batch.body)
-      let (text, encoding) = encode(batch.body)
-      batches.append(
-        Batch(
-          identity: identity, version: version, log: batch.log, firstOffset: batch.first,
-          lastOffset: batch.last, count: batch.count, encoding: encoding,
-          compression: settings.batch.compression, body: try compressor.compress(text),
-          length: batch.body.count, digest: digest, previous: state.previousDigest,
-          possibleDuplicate: state.possibleDuplicateUntil.map { batch.first < $0 } ?? false,
-          replay: state.replay, windows: batch.windows, sealed: batch.sealed,
-          ages: batch.receipts?.ages(at: batch.sealed)))
-      state.nextSequence += 1
-      state.previousDigest = digest
-    }
-    return batches
   }
 }

@@ -1,7 +1,7 @@
 /// A password, a token or a key. Whatever prints it, on purpose or by accident, prints ``redacted``: a description,
 /// an interpolation, `dump`, a debugger, a log. It is no `Encodable`, so that no document can hold it.
 ///
-/// Its bytes are to be had by ``revealed`` alone, which is written where they go out to the one that they are for.
+/// Its bytes are to be had by ``revealed`` and ``bearer`` alone, which are written where they go out to the one that they are for.
 package struct Secret: Sendable, Hashable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
   package static let redacted = "[redacted]"
 
@@ -12,6 +12,8 @@ package struct Secret: Sendable, Hashable, CustomStringConvertible, CustomDebugS
 
   /// The secret itself.
   package var revealed: [UInt8] { bytes }
+  /// As the value of `Authorization` (RFC 6750, section 2.1).
+  package var bearer: String { "Bearer \(String(decoding: bytes, as: UTF8.self))" }
   package var count: Int { bytes.count }
   package var isEmpty: Bool { bytes.isEmpty }
 

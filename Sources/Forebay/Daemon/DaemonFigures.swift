@@ -139,7 +139,8 @@ extension Daemon {
       used: space.used, free: space.free, maximum: space.maximum, minimumFree: space.minimumFree,
       parked: spool.space.parked, end: end,
       pipelines: books.map { pipeline($0, running[$0.name], end: end, now: now) }, replays: totals.replays,
-      uplinks: uplinkStatus, process: processFigures(), objectives: oversight.objectives.map(DaemonFigures.Objective.init),
+      uplinks: uplinkStatus, process: processFigures(),
+      objectives: oversight.objectives.map(DaemonFigures.Objective.init),
       alarms: alarmBoard.counts)
   }
 

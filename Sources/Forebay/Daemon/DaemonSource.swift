@@ -71,7 +71,8 @@ final class DaemonSource: StatusSource {
     case .traces: return Array("{\"traces\":".utf8) + daemon.traces() + Array("}".utf8)
     case .devices(let pipeline, let page):
       // What is running knows more: when each was last seen, and with what.
-      if case .document(let bytes) = try await daemon.devices(pipeline: pipeline, limit: page.limit, after: page.after) {
+      if case .document(let bytes) = try await daemon.devices(pipeline: pipeline, limit: page.limit, after: page.after)
+      {
         return bytes
       }
       return try await ask { try $0.devices(of: pipeline, page) }

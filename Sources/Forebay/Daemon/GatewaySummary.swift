@@ -55,11 +55,13 @@ extension GatewayStatus {
       gateway: report.gateway, site: report.site, software: report.software, time: RFC3339.text(wall),
       uptimeSeconds: report.uptimeSeconds, clockSynchronised: report.clockSynchronised,
       alarms: Alarms(report.alarms.map(Alarms.Entry.init).sorted { $0.severity > $1.severity }),
-      objectives: (report.objectives ?? []).map(Objective.init), freshnessSeconds: pipelines.compactMap(\.freshnessSeconds).max(),
+      objectives: (report.objectives ?? []).map(Objective.init),
+      freshnessSeconds: pipelines.compactMap(\.freshnessSeconds).max(),
       messages: Messages(received: report.spool.received, perSecond: perSecond),
       readings: Readings(
         delivered: sum(\.delivered), duplicate: sum(\.duplicate), refused: sum(\.refused), late: sum(\.late)),
-      backlog: Backlog(messages: pipelines.map(\.backlog).max() ?? 0, seconds: pipelines.compactMap(\.backlogSeconds).max()),
+      backlog: Backlog(
+        messages: pipelines.map(\.backlog).max() ?? 0, seconds: pipelines.compactMap(\.backlogSeconds).max()),
       outbox: Outbox(
         batches: sum(\.outboxBatches), readings: sum(\.outboxReadings), bytes: sum { $0.outboxBytes ?? 0 },
         oldestSeconds: pipelines.compactMap(\.oldestOutboxSeconds).max()),

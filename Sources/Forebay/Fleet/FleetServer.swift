@@ -24,7 +24,7 @@ final class FleetServer: Sendable {
   ///   - token: what who asks must present; nil: nothing.
   ///   - board: called for each request.
   static func start(
-    on address: ListenAddress, token: String?, board: @escaping @Sendable () -> FleetBoard
+    on address: ListenAddress, token: Secret?, board: @escaping @Sendable () -> FleetBoard
   ) async throws -> FleetServer {
     // A loop of its own: a page of ten thousand gateways takes a while to write, and pulls go on meanwhile.
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -58,11 +58,11 @@ private final class FleetPageHandler: ChannelInboundHandler {
   typealias InboundIn = HTTPServerRequestPart
   typealias OutboundOut = HTTPServerResponsePart
 
-  private let token: String?
+  private let token: Secret?
   private let board: @Sendable () -> FleetBoard
   private var head: HTTPRequestHead?
 
-  init(token: String?, board: @escaping @Sendable () -> FleetBoard) {
+  init(token: Secret?, board: @escaping @Sendable () -> FleetBoard) {
     self.token = token
     self.board = board
   }
@@ -125,7 +125,7 @@ private final class FleetPageHandler: ChannelInboundHandler {
       return .problem(.methodNotAllowed, "pages are read only")
     }
     if path == "/healthz" { return Page(status: .ok, type: "text/plain; charset=utf-8", body: "ok\n") }
-    if let token, !FleetPageHandler.isSame(head.headers.first(name: "Authorization") ?? "", "Bearer \(token)") {
+    if let token, !FleetPageHandler.isSame(head.headers.first(name: "Authorization") ?? "", token.bearer) {
       return .problem(.unauthorized, "the bearer token is missing or wrong")
     }
     switch path {

@@ -6,10 +6,10 @@ import Telemetry
 struct ReadyFleet: Sendable {
   fileprivate(set) var targets: [FleetTarget]
   /// By the path of the file.
-  fileprivate var tokens: [String: String] = [:]
+  fileprivate var tokens: [String: Secret] = [:]
   fileprivate var contexts: [FleetTarget.Credentials: NIOSSLContext] = [:]
 
-  func token(of target: FleetTarget) -> String? { target.credentials.tokenFile.flatMap { tokens[$0] } }
+  func token(of target: FleetTarget) -> Secret? { target.credentials.tokenFile.flatMap { tokens[$0] } }
 
   func context(of target: FleetTarget) -> NIOSSLContext? {
     target.isEncrypted ? contexts[target.credentials.forTLS] : nil
@@ -137,7 +137,7 @@ struct FleetSources: Sendable, Hashable {
 
   // MARK: Secrets
 
-  static func token(_ path: String) throws -> String {
+  static func token(_ path: String) throws -> Secret {
     let contents: ConfigurationFiles.Contents
     switch ConfigurationFiles.system.read(path, 16 << 10) {
     case .failure(let fault): throw UnusableInput(place: path, reason: fault.reason)
@@ -148,7 +148,7 @@ struct FleetSources: Sendable, Hashable {
     guard words.count == 1, words[0].allSatisfy({ (0x21...0x7e).contains($0) }) else {
       throw UnusableInput(place: path, reason: "does not hold one token: a line of visible ASCII characters")
     }
-    return String(decoding: words[0], as: UTF8.self)
+    return Secret(Array(words[0]))
   }
 
   private static func context(_ credentials: FleetTarget.Credentials) throws -> NIOSSLContext {

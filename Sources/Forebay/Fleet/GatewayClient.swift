@@ -3,6 +3,7 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 import NIOSSL
+internal import Telemetry
 
 /// The bounds of one pull.
 struct PullLimits: Sendable, Hashable {
@@ -64,7 +65,7 @@ final class GatewayClient: @unchecked Sendable {  // Its variables are touched o
   ///   - tls: for a target that is encrypted.
   ///   - keepsConnection: between two pulls.
   init(
-    target: FleetTarget, token: String?, tls: NIOSSLContext?, limits: PullLimits, keepsConnection: Bool,
+    target: FleetTarget, token: Secret?, tls: NIOSSLContext?, limits: PullLimits, keepsConnection: Bool,
     loop: any EventLoop
   ) {
     self.target = target
@@ -75,7 +76,7 @@ final class GatewayClient: @unchecked Sendable {  // Its variables are touched o
     var fields = HTTPHeaders([
       ("Host", target.authority), ("Accept", "application/json"), ("User-Agent", "forebay/\(Version.current)"),
     ])
-    if let token { fields.add(name: "Authorization", value: "Bearer \(token)") }
+    if let token { fields.add(name: "Authorization", value: token.bearer) }
     if !keepsConnection { fields.add(name: "Connection", value: "close") }
     head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "\(target.path)/v1/status", headers: fields)
   }

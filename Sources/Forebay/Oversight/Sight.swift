@@ -77,7 +77,8 @@ extension Sight {
       all.append(
         AlarmCondition(
           .paused, subject: pause.uplink, severity: .ticket,
-          text: "uplink \(pause.uplink) is paused since \(pause.since) by \(pause.by): nothing is delivered; resume it"))
+          text: "uplink \(pause.uplink) is paused since \(pause.since) by \(pause.by): nothing is delivered; resume it")
+      )
     }
     if let trouble {
       all.append(

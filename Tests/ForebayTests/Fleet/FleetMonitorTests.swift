@@ -1,5 +1,6 @@
 import Glibc
 import NIOSSL
+import Telemetry
 import TestSupport
 import Testing
 
@@ -132,7 +133,7 @@ import Testing
     await monitor.finish()
     let board = monitor.board
     let address = try #require(ListenAddress("127.0.0.1:0"))
-    let server = try await FleetServer.start(on: address, token: "secret") { board }
+    let server = try await FleetServer.start(on: address, token: Secret("secret")) { board }
     func get(_ path: String, _ options: String...) throws -> (status: String, body: String) {
       let file = fleet.folder.file("page")
       let answer = try ChildProcess.run(
