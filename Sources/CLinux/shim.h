@@ -33,3 +33,9 @@ static inline int forebay_dns_query(
   res_nclose(&state);
   return length >= 0 ? length : failure > 0 ? -failure : -NO_RECOVERY;
 }
+
+// getauxval(3). Its header brings elf.h along, whose types Swift has from its Glibc module already.
+static inline unsigned long forebay_auxiliary(unsigned long type) {
+  extern unsigned long getauxval(unsigned long);
+  return getauxval(type);
+}

@@ -21,32 +21,51 @@ package struct DocumentPost: Sendable {
   }
 
   /// - Parameters:
-  ///   - body: sent with gzip.
   ///   - path: comes behind the base URL.
-  /// - Returns: the status of the answer; its body is thrown away.
-  /// - Throws: why there was no whole answer.
-  package func send(_ body: [UInt8], to path: String, mediaType: String) async throws(Unreachable) -> Int {
-    let compressed: [UInt8]
-    do {
-      compressed = try Gzip.compress(body)
+  ///   - isCompressed: with gzip.
+  /// - Returns: the status of the answer, whose body is thrown away, or why there was no whole answer. As a value: the
+  ///   compiler of Swift 6.3.1 crashes where such an error is thrown by type into a closure.
+  package func send(
+    _ body: [UInt8], to path: String = "", mediaType: String, isCompressed: Bool
+  ) async -> Result<Int, Unreachable> {
+    do throws(Unreachable) {
+      let client = HTTPClient(
+        eventLoopGroupProvider: .shared(MultiThreadedEventLoopGroup.singleton),
+        configuration: try settings.clientConfiguration(concurrency: 1))
+      let result: Result<HTTPAnswer, any Error>
+      do throws(Unreachable) {
+        let request = try request(body, to: path, mediaType: mediaType, isCompressed: isCompressed)
+        result = await HTTPUplink.answer(to: request, from: client, timeout: settings.timeout)
+      } catch {
+        result = .failure(error)
+      }
+      try? await client.shutdown()
+      return result.map(\.status).mapError { error in
+        error as? Unreachable ?? HTTPUplink.unreachable(error, place: settings.place)
+      }
     } catch {
-      throw Unreachable(.configuration, "cannot compress a document for \(settings.place): \(error)")
+      return .failure(error)
     }
+  }
+
+  private func request(
+    _ body: [UInt8], to path: String, mediaType: String, isCompressed: Bool
+  ) throws(Unreachable) -> HTTPClientRequest {
     var request = HTTPClientRequest(url: settings.url + path)
     request.method = .POST
     request.headers.add(name: "Content-Type", value: mediaType)
-    request.headers.add(name: "Content-Encoding", value: "gzip")
     request.headers.add(name: "User-Agent", value: userAgent)
     if let token = try settings.token() { request.headers.add(name: "Authorization", value: token.bearer) }
-    request.body = .bytes(ByteBuffer(bytes: compressed))
-    let client = HTTPClient(
-      eventLoopGroupProvider: .shared(MultiThreadedEventLoopGroup.singleton),
-      configuration: try settings.clientConfiguration(concurrency: 1))
-    let result = await HTTPUplink.answer(to: request, from: client, timeout: settings.timeout)
-    try? await client.shutdown()
-    switch result {
-    case .success(let answer): return answer.status
-    case .failure(let error): throw HTTPUplink.unreachable(error, place: settings.place)
+    guard isCompressed else {
+      request.body = .bytes(ByteBuffer(bytes: body))
+      return request
     }
+    do {
+      request.body = .bytes(ByteBuffer(bytes: try Gzip.compress(body)))
+    } catch {
+      throw Unreachable(.configuration, "cannot compress a document for \(settings.place): \(error)")
+    }
+    request.headers.add(name: "Content-Encoding", value: "gzip")
+    return request
   }
 }

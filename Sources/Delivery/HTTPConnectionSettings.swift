@@ -71,7 +71,7 @@ extension UplinkSettings.HTTP {
   }
 
   /// The URL as it may stand in logs: without user, password and query.
-  var place: String {
+  package var place: String {
     var text = url.prefix { $0 != "?" && $0 != "#" }
     if let slashes = text.firstRange(of: "://") {
       let authority = text[slashes.upperBound...].prefix { $0 != "/" }

@@ -107,7 +107,11 @@ struct Supervision: Sendable {
     let watchdog = Task { await watch() }
     let tableWatch = Task { await watchTables(signals) }
     let oversight = Task { await daemon.oversee() }
-    defer { oversight.cancel() }
+    let release = Task { await releaseCode() }
+    defer {
+      oversight.cancel()
+      release.cancel()
+    }
     for await signal in signals {
       guard signal != SIGHUP else {
         await reload()
@@ -163,6 +167,14 @@ struct Supervision: Sendable {
       try daemon.pruneAttachments()
     } catch {
       logger.error("the configuration could not be kept", metadata: ["error": "\(error)"])
+    }
+  }
+
+  private func releaseCode() async {
+    var pause = ResidentCode.firstRelease
+    while (try? await Task.sleep(nanoseconds: UInt64(pause))) != nil {
+      ResidentCode.release()
+      pause = ResidentCode.interval
     }
   }
 

@@ -78,15 +78,15 @@ final class TelemetryExporter: Sendable {
   private func send(_ body: [UInt8], _ path: String, _ signal: String, by post: DocumentPost) async -> Outcome {
     var outcome = Outcome.later
     var cause = ""
-    do {
-      let status = try await post.send(body, to: path, mediaType: OTLPResource.mediaType)
+    switch await post.send(body, to: path, mediaType: OTLPResource.mediaType, isCompressed: true) {
+    case .success(let status):
       if (200..<300).contains(status) {
         outcome = .sent
       } else {
         outcome = [429, 502, 503, 504].contains(status) ? .later : .refused
         cause = "the collector answered \(status)"
       }
-    } catch {
+    case .failure(let error):
       if error.kind == .cancelled { return .later }
       cause = error.detail
     }

@@ -172,13 +172,13 @@ extension Notifier.Channel {
   }
 
   static func webhook(_ settings: UplinkSettings.HTTP) -> Notifier.Channel {
-    let webhook = Webhook(settings: settings, version: Version.current)
+    let post = DocumentPost(settings: settings, version: Version.current)
     return Notifier.Channel(name: "webhook") { notice in
-      do {
-        try await webhook.post(Array(try Output.json(notice, pretty: false).utf8))
-        return nil
-      } catch {
-        return "\(error)"
+      guard let text = try? Output.json(notice, pretty: false) else { return "it cannot be written as JSON" }
+      switch await post.send(Array(text.utf8), mediaType: "application/json", isCompressed: false) {
+      case .success(200..<300): return nil
+      case .success(let status): return "\(settings.place) answered \(status)"
+      case .failure(let error): return "\(error)"
       }
     }
   }

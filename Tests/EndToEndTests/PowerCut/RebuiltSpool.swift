@@ -41,7 +41,9 @@ struct RebuiltSpool {
     let daemon = try ChildProcess(
       House.forebay, ["run", "--config", directory.file("forebay.yaml"), "--state", directory.path],
       environment: environment, output: log)
-    let runs = eventually(within: 30) { daemon.poll() != nil || TemporaryDirectory.read(log).contains(" running") }
+    let runs = eventually(within: 30) {
+      daemon.poll() != nil || TemporaryDirectory.read(log).contains("message=running")
+    }
     guard runs, daemon.poll() == nil else {
       return ["the daemon does not start: \(TemporaryDirectory.read(log).suffix(1_000))"]
     }

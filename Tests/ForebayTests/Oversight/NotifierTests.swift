@@ -116,7 +116,8 @@ struct NotifierTests {
     let silent = await channel.send(notice) ?? ""
     #expect(silent.contains("no whole answer in time"), "\(silent)")
     await server.shutdown()
-    let away = await channel.send(notice) ?? ""
+    settings.url = "http://127.0.0.1:\(try freePort())/hook"
+    let away = await Notifier.Channel.webhook(settings).send(notice) ?? ""
     #expect(away.contains("Connection refused") && !away.contains("s3cret"), "\(away)")
   }
 
