@@ -58,7 +58,9 @@ final class DaemonSource: StatusSource {
     switch question {
     case .summary:
       let now = SystemClock.source()
-      return try await summary.json(now: now.monotonic, wall: now.wall) { try await daemon.report() }
+      return try await summary.json(now: now.monotonic, wall: now.wall) {
+        try await daemon.report(longestSight: GatewaySummary.longestSight)
+      }
     case .report: return try SpoolQueries.json(try await daemon.report())
     case .pipelines: return try SpoolQueries.json(["pipelines": try await daemon.report().pipelines])
     case .pipeline(let name): return try await pipeline(name)

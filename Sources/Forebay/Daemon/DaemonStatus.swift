@@ -17,12 +17,13 @@ extension Daemon {
     }
   }
 
-  func report() async throws -> StatusReport {
+  /// - Parameter longestSight: nanoseconds that the last look at alarms may lie back. Who mends something wants to see
+  ///   it gone: so it is taken anew, unless a machine asks, which asks again.
+  func report(longestSight: Int64 = 0) async throws -> StatusReport {
     let configuration = configuration.withLock { $0 }
     let figures = try await figures(isFresh: true)
     let now = figures.now
-    // Who mends something wants to see it gone.
-    await look(measures: false)
+    if oversight.isOlder(than: longestSight, now: now.monotonic) { await look(measures: false) }
     return StatusReport(
       gateway: configuration.gateway.id, site: configuration.gateway.site,
       software: Version.current, uptimeSeconds: Double(now.monotonic - started) / 1e9,

@@ -10,6 +10,9 @@ final class GatewaySummary: Sendable {
   /// Nanoseconds that a rate is measured over, at least: of shorter ones a group commit more or less decides.
   private static let rateSpan: Int64 = 5_000_000_000
 
+  /// Nanoseconds that the alarms in it may be old, and what it shows of them with it.
+  static let longestSight: Int64 = 5_000_000_000
+
   private struct Memory: Sendable {
     var made: Int64
     var json: [UInt8]

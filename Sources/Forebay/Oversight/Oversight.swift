@@ -21,7 +21,10 @@ final class Oversight: Sendable {
   private struct State: Sendable {
     var settings: AlarmSettings
     var board: AlarmBoard
-    var book: ObjectiveBook
+    /// Changes with the regular looks alone, and so does what it says, which takes long to add up.
+    var book: ObjectiveBook { didSet { say() } }
+    private(set) var reports: [ObjectiveReport] = []
+    private(set) var objectiveConditions: [AlarmCondition] = []
     var meter = ObjectiveMeter()
     var trend = SpaceTrend()
     /// Conditions that others report, until they report that they are over.
@@ -30,6 +33,20 @@ final class Oversight: Sendable {
     var unsynchronisedSince: Int64?
     var nextKeeping: Int64
     var cannotKeep = false
+    var lastLook = Int64.min
+
+    init(settings: AlarmSettings, board: AlarmBoard, book: ObjectiveBook, nextKeeping: Int64) {
+      self.settings = settings
+      self.board = board
+      self.book = book
+      self.nextKeeping = nextKeeping
+      say()
+    }
+
+    private mutating func say() {
+      reports = book.reports
+      objectiveConditions = book.conditions
+    }
   }
 
   let tally = DeliveryTally()
@@ -73,7 +90,7 @@ final class Oversight: Sendable {
   // MARK: What others see
 
   /// The objectives as they stand, in the order of docs/configuration.md.
-  var objectives: [ObjectiveReport] { state.withLock { $0.book.reports } }
+  var objectives: [ObjectiveReport] { state.withLock { $0.reports } }
   /// The alarms as they stand.
   var board: AlarmBoard { state.withLock { $0.board } }
   var settings: AlarmSettings { state.withLock { $0.settings } }
@@ -98,6 +115,14 @@ final class Oversight: Sendable {
 
   // MARK: Looks
 
+  /// Whether the last look lies farther back than so many nanoseconds.
+  func isOlder(than age: Int64, now: Int64) -> Bool { state.withLock { saturating(now, minus: $0.lastLook) > age } }
+
+  private func saturating(_ time: Int64, minus earlier: Int64) -> Int64 {
+    let (difference, overflow) = time.subtractingReportingOverflow(earlier)
+    return overflow ? .max : difference
+  }
+
   /// - Parameters:
   ///   - received: when the messages around an offset of a log were received.
   ///   - measures: the objectives take their sample: at the regular looks only.
@@ -108,6 +133,7 @@ final class Oversight: Sendable {
     let events = state.withLock { state in
       var sight = seen
       let now = sight.now
+      state.lastLook = now.monotonic
       state.unsynchronisedSince = now.quality == .synchronised ? nil : state.unsynchronisedSince ?? now.monotonic
       sight.unsynchronisedFor = state.unsynchronisedSince.map { now.monotonic - $0 }
       sight.hoursOfRoom = state.trend.hours(
@@ -118,7 +144,7 @@ final class Oversight: Sendable {
         state.book.look(sample, now: now)
       }
       let conditions =
-        sight.conditions(longestWait: state.settings.longestWait) + state.book.conditions
+        sight.conditions(longestWait: state.settings.longestWait) + state.objectiveConditions
         + state.reported.values
       return state.board.look(conditions, monotonic: now.monotonic, wall: now.wall)
     }
