@@ -41,7 +41,7 @@ package struct DocumentPost: Sendable {
       }
       try? await client.shutdown()
       return result.map(\.status).mapError { error in
-        error as? Unreachable ?? HTTPUplink.unreachable(error, place: settings.place)
+        error as? Unreachable ?? HTTPUplink.unreachable(error, place: settings.origin)
       }
     } catch {
       return .failure(error)
@@ -63,7 +63,7 @@ package struct DocumentPost: Sendable {
     do {
       request.body = .bytes(ByteBuffer(bytes: try Gzip.compress(body)))
     } catch {
-      throw Unreachable(.configuration, "cannot compress a document for \(settings.place): \(error)")
+      throw Unreachable(.configuration, "cannot compress a document for \(settings.origin): \(error)")
     }
     request.headers.add(name: "Content-Encoding", value: "gzip")
     return request

@@ -82,6 +82,12 @@ extension UplinkSettings.HTTP {
     return String(text)
   }
 
+  /// Scheme, host and port alone: the paths of some hooks are secrets.
+  package var origin: String {
+    guard let slashes = place.firstRange(of: "://") else { return place }
+    return String(place[..<slashes.upperBound] + place[slashes.upperBound...].prefix { $0 != "/" })
+  }
+
   /// The bearer token, without the white space around it; nil when none is configured.
   func token() throws(Unreachable) -> Secret? {
     guard let tokenFile else { return nil }

@@ -205,8 +205,10 @@ private struct Pick {
     try fill(room) { pick throws(SpoolError) in
       guard let letter = rows.next({ ($0.integer(0), DeadLetterRow.stored($0)) }) else { return nil }
       let rejection = letter.letter.rejection
-      // What is read again is refused again. Where nobody knows, twice is better than never.
-      guard pick.isReadAgain(letter.pipeline, rejection.log, rejection.offset) != true else { return 0 }
+      // What is read again is refused again. Where nobody knows, twice is better than never. A result of windows that
+      // the upstream refused is not worked out again: its time stays closed.
+      let isResult = rejection.stage == .upstream && pick.salvage.marks[letter.pipeline]?.windowsClosed != nil
+      guard isResult || pick.isReadAgain(letter.pipeline, rejection.log, rejection.offset) != true else { return 0 }
       let kept = try pick.keep { target throws(SpoolError) in
         try DeadLetterRow.insert(rejection, pipeline: letter.pipeline, since: letter.since, into: target)
       }

@@ -9,6 +9,26 @@ struct WindowMarkTests {
 
   init() throws { folder = try SpoolFolder() }
 
+  @Test("keeps the results that the upstream refused, whose time stays closed")
+  func refusedResult() throws {
+    do {
+      let spool = try folder.open()
+      var state = try spool.register(folder)
+      try spool.log.append(Fixture.group(0..<6))
+      state.windows = WindowMark(from: Offset(0), closed: ClosedWindows(through: 100, partial: 100))
+      try spool.state.seal(Fixture.seal(&state, readings: 3..<4), pipeline: "climate")
+      let waiting = try spool.state.outbox(pipelines: ["climate"], after: nil, limit: 1)
+      try spool.state.setAside(waiting[0].id, rule: "upstream.422", reason: "no")
+      try spool.mirror()
+      spool.close()
+    }
+    folder.tamper(folder.statePath, "PRAGMA application_id = 7")
+    let spool = try folder.open()
+    #expect(try spool.register(folder).checkpoint == Offset(0))
+    #expect(try spool.state.deadLetters(DeadLetterFilter(), limit: 9).map(\.letter.rejection.rule) == ["upstream.422"])
+    #expect(try spool.audit().balances)
+  }
+
   @Test(
     "with a damaged state.db begins again where the readings of open windows and of waiting results begin",
     arguments: [true, false])

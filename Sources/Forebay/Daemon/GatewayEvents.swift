@@ -15,10 +15,14 @@ struct GatewayEvents {
     /// `raised` or `cleared`
     var change: String
     var kind: String
+    var subject: String
     var text: String
+
+    /// What makes it the same one, whatever its text says by now.
+    var identity: [String] { [kind, subject] }
   }
 
-  private var alarms: Set<Alarm> = []
+  private var alarms: [Alarm] = []
   private var replays: [String: String] = [:]
   private var audited: Int64?
   private var isFirst = true
@@ -35,12 +39,13 @@ struct GatewayEvents {
     func tell(_ name: String, _ value: some Encodable) throws {
       events.append(EventHub.Event(name: name, json: try SpoolQueries.json(value)))
     }
-    let now = Set(report.alarms.map { Alarm(change: "raised", kind: $0.kind, text: $0.text) })
-    for var alarm in alarms.subtracting(now).sorted(by: { $0.text < $1.text }) {
+    let now = report.alarms.map { Alarm(change: "raised", kind: $0.kind, subject: $0.subject ?? "", text: $0.text) }
+    let (before, after) = (Set(alarms.map(\.identity)), Set(now.map(\.identity)))
+    for var alarm in alarms where !after.contains(alarm.identity) {
       alarm.change = "cleared"
       try tell("alarm", alarm)
     }
-    for alarm in now.subtracting(alarms).sorted(by: { $0.text < $1.text }) { try tell("alarm", alarm) }
+    for alarm in now where !before.contains(alarm.identity) { try tell("alarm", alarm) }
     alarms = now
     for replay in report.replays ?? [] {
       let progress = "\(replay.state) \(replay.read) \(replay.delivered) \(replay.outboxReadings)"

@@ -33,6 +33,9 @@ struct PulledStatus: Sendable, Hashable {
   var state: State
   var uptimeSeconds: Double?
   var clockSynchronised: Bool?
+  /// Of each severity, whatever the gateway claims: they are added up.
+  static let mostAlarms = 1_000_000
+
   var pages = 0
   var tickets = 0
   /// The worst first, at most ``mostListed``.
@@ -86,8 +89,8 @@ extension PulledStatus {
     software = document.software.map(PulledStatus.cut)
     uptimeSeconds = document.uptimeSeconds
     clockSynchronised = document.clockSynchronised
-    pages = max(0, document.alarms?.page ?? 0)
-    tickets = max(0, document.alarms?.ticket ?? 0)
+    pages = min(max(0, document.alarms?.page ?? 0), PulledStatus.mostAlarms)
+    tickets = min(max(0, document.alarms?.ticket ?? 0), PulledStatus.mostAlarms)
     alarms = (document.alarms?.list ?? []).prefix(PulledStatus.mostListed).map {
       Alarm(
         kind: PulledStatus.cut($0.kind), subject: PulledStatus.cut($0.subject ?? ""),

@@ -16,7 +16,10 @@ extension Daemon {
   /// Looks every ten seconds, until it is cancelled; keeps what is to be kept.
   func oversee() async {
     while !Task.isCancelled {
-      for (channel, fault) in notifier.failing() {
+      let channels = notifier.failing()
+      // A channel that a reload has taken away fails no more.
+      oversight.clear(.notification, besides: Set(channels.map(\.channel)))
+      for (channel, fault) in channels {
         if let fault {
           oversight.report(
             AlarmCondition(.notification, subject: channel, severity: .ticket, text: "\(channel): \(fault)"))

@@ -177,7 +177,7 @@ extension Notifier.Channel {
       guard let text = try? Output.json(notice, pretty: false) else { return "it cannot be written as JSON" }
       switch await post.send(Array(text.utf8), mediaType: "application/json", isCompressed: false) {
       case .success(200..<300): return nil
-      case .success(let status): return "\(settings.place) answered \(status)"
+      case .success(let status): return "\(settings.origin) answered \(status)"
       case .failure(let error): return "\(error)"
       }
     }

@@ -108,6 +108,13 @@ final class Oversight: Sendable {
     state.withLock { $0.reported["\(condition.kind.rawValue)/\(condition.subject)"] = condition }
   }
 
+  /// What is about anything but these is over.
+  func clear(_ kind: AlarmKind, besides subjects: Set<String>) {
+    state.withLock { state in
+      state.reported = state.reported.filter { $0.value.kind != kind || subjects.contains($0.value.subject) }
+    }
+  }
+
   /// It is over.
   func clear(_ kind: AlarmKind, subject: String = "") {
     state.withLock { $0.reported["\(kind.rawValue)/\(subject)"] = nil }

@@ -160,6 +160,7 @@ package struct AuditLog: Sendable {
     let file = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o640)
     guard file >= 0 else { throw failure("open", path) }
     defer { close(file) }
+    giveToSpool(file)
     var written = 0
     while written < bytes.count {
       let count = bytes[written...].withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
@@ -169,6 +170,14 @@ package struct AuditLog: Sendable {
     }
     guard fsync(file) == 0 else { throw failure("sync", path) }
     if isNew { try syncFolder() }
+  }
+
+  /// A command that root runs must not make files that the daemon cannot write to: they belong to whom the folder does.
+  private func giveToSpool(_ file: Int32) {
+    guard geteuid() == 0 else { return }
+    var folder = stat()
+    guard stat(path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ".", &folder) == 0 else { return }
+    _ = fchown(file, folder.st_uid, folder.st_gid)
   }
 
   private func syncFolder() throws {
@@ -184,6 +193,7 @@ package struct AuditLog: Sendable {
     let file = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o640)
     guard file >= 0 else { throw failure("open", lock) }
     defer { close(file) }
+    giveToSpool(file)
     while flock(file, LOCK_EX) != 0 {
       guard errno == EINTR else { throw failure("lock", lock) }
     }

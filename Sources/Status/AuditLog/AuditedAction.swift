@@ -50,14 +50,17 @@ extension AuditLog {
         time: time())
     }
     let begun = try append(entry("begun", begun: nil))
+    let outcome: R
     do {
-      let outcome = try await body()
-      try append(entry(result(outcome), begun: begun))
-      return outcome
+      outcome = try await body()
     } catch {
       // The fault that the caller gets is the action's.
       _ = try? append(entry("failed: \(error)", begun: begun))
       throw error
     }
+    // It is done, whether that can be written down or not: who is told that it failed does it again. The log has that
+    // it was begun.
+    _ = try? append(entry(result(outcome), begun: begun))
+    return outcome
   }
 }

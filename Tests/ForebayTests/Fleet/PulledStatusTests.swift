@@ -33,6 +33,13 @@ import Testing
     #expect(status.json.count < 8_000 && text.count < 8_000)
   }
 
+  @Test("numbers of alarms that nobody could have are bounded, for they are added up")
+  func manyAlarms() throws {
+    let text = #"{"version":1,"gateway":"g","state":"critical","alarms":{"page":9223372036854775807,"ticket":1}}"#
+    let summary = try PulledStatus(body: Array(text.utf8))
+    #expect(summary.pages == PulledStatus.mostAlarms && summary.pages + summary.tickets > 0)
+  }
+
   @Test("members that are missing or not known do no harm")
   func tolerant() throws {
     let summary = try PulledStatus(

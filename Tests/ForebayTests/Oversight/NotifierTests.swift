@@ -111,7 +111,7 @@ struct NotifierTests {
     #expect(request["Content-Type"] == "application/json" && request["Authorization"] == "Bearer s3cret-token")
     #expect(try JSONDecoder().decode(AlarmNotice.self, from: Data(request.body)) == notice)
     let refused = await channel.send(notice) ?? ""
-    #expect(refused == "http://127.0.0.1:\(server.port)/hook answered 503")
+    #expect(refused == "http://127.0.0.1:\(server.port) answered 503")
     server.follow { _, _ in .never }
     let silent = await channel.send(notice) ?? ""
     #expect(silent.contains("no whole answer in time"), "\(silent)")

@@ -107,6 +107,24 @@ struct AuditLogTests {
     #expect(entries.map(\.begun) == [3, nil, 1, nil])
   }
 
+  @Test("what is done is told as done, though the log cannot take its end")
+  func doneAllTheSame() async throws {
+    let directory = try TemporaryDirectory("audit")
+    let log = AuditLog(directory: directory.path)
+    let outcome = try await log.record(
+      who: "anna", role: "operator", via: "api", action: "reload", parameters: [:], time: { "now" },
+      result: { (number: Int) in "done: \(number)" }
+    ) {
+      for name in try FileManager.default.contentsOfDirectory(atPath: directory.path) {
+        try FileManager.default.removeItem(atPath: directory.file(name))
+        try FileManager.default.createDirectory(atPath: directory.file(name), withIntermediateDirectories: true)
+      }
+      return 7
+    }
+    #expect(outcome == 7)
+    #expect(throws: AuditLog.Fault.self) { try log.entries(limit: 9) }
+  }
+
   @Test("long texts are cut, so that a line stays below its bound")
   func bounded() throws {
     let long = String(repeating: "\u{1}", count: 10_000)
