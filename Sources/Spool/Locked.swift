@@ -26,18 +26,4 @@ final class Locked<Value>: @unchecked Sendable {
     defer { pthread_mutex_unlock(mutex) }
     return try body(&value)
   }
-
-  /// The same for those who would rather do without than wait: nil where the lock is held for `milliseconds` more.
-  func withLock<R, E: Error>(
-    waitingAtMost milliseconds: Int, _ body: (inout Value) throws(E) -> R
-  ) throws(E) -> R? {
-    var left = milliseconds
-    while pthread_mutex_trylock(mutex) != 0 {
-      guard left > 0 else { return nil }
-      left -= 1
-      usleep(1_000)
-    }
-    defer { pthread_mutex_unlock(mutex) }
-    return try body(&value)
-  }
 }

@@ -142,21 +142,6 @@ package final class LogStore: Sendable {
     }
   }
 
-  /// The same for a look that must not hang where the disk does.
-  /// - Throws: ``SpoolError/Kind/busy`` when a commit takes longer than a look may wait for.
-  func withConnectionSoon<R>(_ body: (Connection) throws(SpoolError) -> R) throws(SpoolError) -> R {
-    let result = try writer.withLock(waitingAtMost: 200) { writer throws(SpoolError) -> R? in
-      guard let connection = writer.connection else { return nil }
-      return try body(connection)
-    }
-    guard let result = result ?? nil else {
-      throw SpoolError(
-        kind: .busy, operation: "look into", path: path, cause: "a commit goes on, or the log is closed",
-        hint: nil)
-    }
-    return result
-  }
-
   /// Commits a group as one block; on return it is fsynced.
   ///
   /// After an error of kind `io` or `full` nothing is known of what the disk holds: the handle is

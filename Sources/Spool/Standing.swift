@@ -26,7 +26,7 @@ package struct Standing: Sendable, Hashable {
 extension StateStore {
   /// Of every book, by name.
   package func standings() throws(SpoolError) -> [Standing] {
-    try read { connection throws(SpoolError) in
+    try watch { connection throws(SpoolError) in
       let oldest = try connection.statement(
         "SELECT log, first, wall FROM outbox WHERE pipeline = ? ORDER BY position, line LIMIT 1")
       var standings: [Standing] = []
@@ -49,32 +49,8 @@ extension StateStore {
 
   /// Readings of a book that wait for their delivery.
   package func waitingReadings(of book: String) throws(SpoolError) -> Int64 {
-    try read { connection throws(SpoolError) in
+    try watch { connection throws(SpoolError) in
       try connection.integer("SELECT coalesce(sum(count), 0) FROM outbox WHERE pipeline = ?", .text(book)) ?? 0
-    }
-  }
-}
-
-extension LogStore {
-  /// When the messages of the block that holds `offset` were received: its first and its last one. Nil where the log
-  /// holds it no more, or does not yet. Waits for a commit for a moment only.
-  package func received(around offset: Offset) throws(SpoolError) -> (first: Moment, last: Moment)? {
-    try withConnectionSoon { connection throws(SpoolError) in
-      let row = try connection.statement(
-        """
-        SELECT count, boot, monotonic, wall, quality, last_monotonic, last_wall, last_quality, first
-        FROM block WHERE first <= ? ORDER BY first DESC LIMIT 1
-        """)
-      defer { row.reset() }
-      try row.bind([.integer(offset.rawValue)])
-      guard try row.step(), offset.rawValue - row.integer(8) < row.integer(0) else { return nil }
-      let boot = BootID(bytes: row.blob(1))
-      return (
-        Moment(
-          boot: boot, monotonic: row.integer(2), wall: row.integer(3), quality: ClockQuality(column: row.integer(4))),
-        Moment(
-          boot: boot, monotonic: row.integer(5), wall: row.integer(6), quality: ClockQuality(column: row.integer(7)))
-      )
     }
   }
 }

@@ -13,6 +13,8 @@ package final class StateStore: Sendable {
   private let connections: Locked<Connections>
   /// Outbox reads have a connection of their own, so that a long seal does not hold up delivery.
   private let reader: Locked<Connection?>
+  /// So have those who only watch, whose questions take long when much waits: delivery does not wait for them.
+  private let watcher: Locked<(connection: Connection?, isClosed: Bool)>
 
   /// Opens the state, or begins one, and brings its format forward.
   package init(path: String) throws(SpoolError) {
@@ -20,6 +22,7 @@ package final class StateStore: Sendable {
     let opened = try StateStore.open(path, create: true)
     connections = Locked(Connections(durable: opened.durable, relaxed: opened.relaxed))
     reader = Locked(try Connection(path: path, access: .readOnly))
+    watcher = Locked((nil, false))
   }
 
   package static func exists(at path: String) -> Bool { FileSystem.exists(path) }
@@ -87,6 +90,24 @@ package final class StateStore: Sendable {
     }
   }
 
+  /// For looks, beside which everything else goes on.
+  func watch<R>(_ body: (Connection) throws(SpoolError) -> R) throws(SpoolError) -> R {
+    try watcher.withLock { watcher throws(SpoolError) in
+      guard !watcher.isClosed else {
+        throw SpoolError(
+          kind: .unavailable, operation: "look into", path: path, cause: "the state is closed", hint: nil)
+      }
+      let open: Connection
+      if let connection = watcher.connection {
+        open = connection
+      } else {
+        open = try Connection(path: path, access: .readOnly)
+      }
+      watcher.connection = open
+      return try open.transaction(.deferred) { () throws(SpoolError) in try body(open) }
+    }
+  }
+
   func read<R>(_ body: (Connection) throws(SpoolError) -> R) throws(SpoolError) -> R {
     try reader.withLock { connection throws(SpoolError) in
       guard let connection else {
@@ -146,6 +167,10 @@ package final class StateStore: Sendable {
     reader.withLock { connection in
       connection?.close()
       connection = nil
+    }
+    watcher.withLock { watcher in
+      watcher.connection?.close()
+      watcher = (nil, true)
     }
   }
 

@@ -35,7 +35,7 @@ package struct StateTotals: Sendable {
 
 extension StateStore {
   package func totals() throws(SpoolError) -> StateTotals {
-    try read { connection throws(SpoolError) in
+    try watch { connection throws(SpoolError) in
       var totals = StateTotals()
       var places: [String: Int] = [:]
       let book = try connection.statement(

@@ -31,14 +31,16 @@ struct StandingTests {
   @Test("the log tells when the messages around an offset were received, while it has them")
   func received() throws {
     let spool = try folder.open()
-    #expect(try spool.log.received(around: Offset(0)) == nil)
+    let gauge = LogGauge(directory: folder.settings.directory)
+    defer { gauge.close() }
+    #expect(try gauge.received(around: Offset(0)) == nil)
     for start in [0, 2, 4] { try spool.log.append(Fixture.group(start..<start + 2)) }
     for offset in 0..<6 as Range<Int64> {
-      let received = try #require(try spool.log.received(around: Offset(offset)))
+      let received = try #require(try gauge.received(around: Offset(offset)))
       #expect(received.first == Fixture.moment(wall: offset / 2 * 2_000))
       #expect(received.last == Fixture.moment(wall: offset / 2 * 2_000 + 1_000))
     }
-    #expect(try spool.log.received(around: Offset(6)) == nil)
+    #expect(try gauge.received(around: Offset(6)) == nil)
   }
 
   @Test("time between two moments is told by the clock that can")
@@ -51,20 +53,5 @@ struct StandingTests {
     #expect(early.elapsed(until: late) == 8_500)
     late.quality = .unsynchronised
     #expect(early.elapsed(until: late) == nil)
-  }
-}
-
-@Suite("A lock that is not waited for")
-struct LockedTests {
-  @Test("is taken when it is free, and done without when it is held")
-  func waiting() {
-    let locked = Locked(1)
-    #expect(
-      locked.withLock(waitingAtMost: 0) {
-        $0 += 1; return $0
-      } == 2)
-    let held = locked.withLock { _ in locked.withLock(waitingAtMost: 2) { $0 } }
-    #expect(held == nil)
-    #expect(locked.withLock { $0 } == 2)
   }
 }

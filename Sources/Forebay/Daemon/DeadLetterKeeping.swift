@@ -61,7 +61,7 @@ struct DeadLetterKeeping {
     } catch {
       // A disk without room for the deleting, or somebody who writes for long: the next look comes soon.
       guard error.kind == .full || error.kind == .busy else { throw error }
-      logger.debug("dead letters stay for now", metadata: ["error": "\(error)"])
+      logger.debug("dead letters were not looked at this time", metadata: ["error": "\(error)"])
       return false
     }
   }

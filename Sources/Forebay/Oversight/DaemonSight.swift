@@ -37,24 +37,28 @@ extension Daemon {
   /// One look at everything that an alarm or an objective is about.
   func look(measures: Bool) async {
     let uplinkStatus = await uplinks.status()
-    let receipts = Receipts(log: spool.log)
+    let receipts = Receipts(gauge: logGauge, log: spool.log.id)
     var sight = sight(uplinks: uplinkStatus, receipts)
     // Half of the ages say nothing of the whole.
     if receipts.gaveUp { sight.pipelines = nil }
     oversight.look(sight, measures: measures) { receipts.around($1, of: $0) }
   }
 
-  /// Times of receipt, from the log. A disk that hangs makes every question wait: after the first no more are asked.
+  /// Times of receipt, from the log. After the first that cannot be had no more are asked for.
   private final class Receipts {
-    let log: LogStore
+    let gauge: LogGauge
+    let log: LogID
     private(set) var gaveUp = false
 
-    init(log: LogStore) { self.log = log }
+    init(gauge: LogGauge, log: LogID) {
+      self.gauge = gauge
+      self.log = log
+    }
 
     func around(_ offset: Offset, of log: LogID) -> (first: Moment, last: Moment)? {
-      guard log == self.log.id, !gaveUp else { return nil }
+      guard log == self.log, !gaveUp else { return nil }
       do throws(SpoolError) {
-        return try self.log.received(around: offset)
+        return try gauge.received(around: offset)
       } catch {
         gaveUp = true
         return nil

@@ -66,7 +66,7 @@ private final class Bench {
     return column == "late" ? ledger?.late : ledger?.absorbed
   }
 
-  /// - Parameter time: of receipt, on both clocks; nil for now.
+  /// - Parameter time: of receipt, on both clocks; nil: the present.
   func append(_ count: Int, at time: Int64? = nil) throws {
     var group = MessageGroup(boot: BootID(high: 1, low: 2))
     for number in appended..<appended + count {
