@@ -257,15 +257,21 @@ struct FleetCommand: AsyncParsableCommand {
             loaded = fresh
             monitor.watch(fresh.fleet, forgettingIdentities: signal == SIGHUP)
           }
-          if signal == SIGHUP { try server?.reload() }
         } catch {
           Output.complain("forebay fleet: \(error); the list of before stays")
         }
       }
+      if signal == SIGHUP { renew(server) }
       if signal == 0 { showRound(monitor.board, isServing: server != nil) }
     }
     await server?.stop(grace: 1_000_000_000)
     return monitor.board
+  }
+
+  private func renew(_ server: StatusServer?) {
+    do { try server?.reload() } catch {
+      Output.complain("forebay fleet: \(error); the certificate of before stays")
+    }
   }
 
   private func startServer(_ monitor: FleetMonitor) async throws -> StatusServer? {

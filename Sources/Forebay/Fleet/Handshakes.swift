@@ -19,12 +19,13 @@ final class Handshakes: Sendable {
   /// Calls `begin` as soon as there is room, perhaps at once, on whatever thread makes it.
   /// - Returns: for ``connected(_:)`` and ``leave(_:)``.
   func enter(_ begin: @escaping @Sendable () -> Void) -> Int {
-    let ticket = state.withLock { state in
+    let (ticket, isClosed) = state.withLock { state in
       let ticket = state.gate.enter()
-      state.begin[ticket] = begin
-      return ticket
+      if !state.isClosed { state.begin[ticket] = begin }
+      return (ticket, state.isClosed)
     }
-    look()
+    // Nobody would ever let it in: it finds out for itself that all is over.
+    if isClosed { begin() } else { look() }
     return ticket
   }
 
