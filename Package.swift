@@ -107,7 +107,7 @@ let package = Package(
       name: "forebay",
       dependencies: [
         "Failpoints", "Telemetry", "Compression", "Ingest", "Spool", "Pipeline", "Delivery", "Status",
-        "CLinux", "CMosquitto", "CYAML", argumentParser, logging, nioSSL,
+        "CLinux", "CMosquitto", "CYAML", argumentParser, logging, nioSSL, product("NIOTLS", "swift-nio"),
       ] + nioFoundationFree,
       path: "Sources/Forebay",
       swiftSettings: settings,

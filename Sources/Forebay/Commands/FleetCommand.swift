@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+internal import Status
 internal import Telemetry
 
 /// `forebay fleet`: many gateways at a glance.
@@ -85,11 +86,7 @@ struct FleetCommand: AsyncParsableCommand {
     help: ArgumentHelp("When to end with status 1.", valueName: "rule"))
   var failOn: [String] = []
 
-  @Option(help: ArgumentHelp("Serve /metrics and /v1/fleet here and go on asking.", valueName: "host:port"))
-  var serve: String?
-
-  @Option(help: ArgumentHelp("File with the token that who asks --serve must present.", valueName: "file"))
-  var serveTokenFile: String?
+  @OptionGroup(title: "SERVING") var serving: FleetServing
 
   @Flag(help: "Print the whole fleet as one JSON document.") var json = false
   @Flag(help: "Print the whole fleet as a page for Prometheus.") var prometheus = false
@@ -120,15 +117,7 @@ struct FleetCommand: AsyncParsableCommand {
         throw ValidationError("--dns-server \(dnsServer): expected an IPv4 address and a port, such as 10.0.0.1:53.")
       }
     }
-    if let serve {
-      guard let address = ListenAddress(serve) else {
-        throw ValidationError("--serve \(serve): expected host:port, such as 127.0.0.1:9180.")
-      }
-      guard FleetTarget.isLoopback(address.host) || serveTokenFile != nil else {
-        throw ValidationError("--serve \(serve): others than this machine need a token; add --serve-token-file.")
-      }
-    }
-    guard serveTokenFile == nil || serve != nil else { throw ValidationError("--serve-token-file needs --serve.") }
+    _ = try serving.settings()
     _ = try rules()
     _ = try settings()
   }
@@ -196,7 +185,7 @@ struct FleetCommand: AsyncParsableCommand {
     settings.limits.connect = try duration(connectTimeout, "--connect-timeout", second / 10...60 * second)
     settings.limits.total = try duration(timeout, "--timeout", second / 10...300 * second)
     settings.interval = try every.map { try duration($0, "--every", second...86_400 * second) }
-    if serve != nil, settings.interval == nil { settings.interval = FleetCommand.usualInterval }
+    if serving.serve != nil, settings.interval == nil { settings.interval = FleetCommand.usualInterval }
     return settings
   }
 
@@ -233,7 +222,7 @@ struct FleetCommand: AsyncParsableCommand {
       let text = try? Output.json(FleetDocument(board, at: SystemClock.wall()), pretty: every == nil)
       StandardStream.output.write(line: text ?? "{}")
     } else if prometheus {
-      StandardStream.output.write(Array(FleetMetrics.text(board, at: SystemClock.wall()).utf8))
+      StandardStream.output.write(FleetMetrics.page(board, at: SystemClock.wall()))
     } else {
       StandardStream.output.write(line: FleetTable.text(board, limit: limit))
     }
@@ -272,23 +261,23 @@ struct FleetCommand: AsyncParsableCommand {
           Output.complain("forebay fleet: \(error); the list of before stays")
         }
       }
+      if signal == SIGHUP { renew(server) }
       if signal == 0 { showRound(monitor.board, isServing: server != nil) }
     }
-    await server?.stop()
+    await server?.stop(grace: 1_000_000_000)
     return monitor.board
   }
 
-  private func startServer(_ monitor: FleetMonitor) async throws -> FleetServer? {
-    guard let serve, var address = ListenAddress(serve) else { return nil }
-    let token = try serveTokenFile.map { try FleetSources.token($0) }
-    let server: FleetServer
-    do {
-      server = try await FleetServer.start(on: address, token: token) { monitor.board }
-    } catch {
-      throw UnusableInput(place: "\(address)", reason: "cannot be listened on: \(error)")
+  private func renew(_ server: StatusServer?) {
+    do { try server?.reload() } catch {
+      Output.complain("forebay fleet: \(error); the certificate of before stays")
     }
-    address.port = server.port
-    StandardStream.output.write(line: "listening on \(address)")
+  }
+
+  private func startServer(_ monitor: FleetMonitor) async throws -> StatusServer? {
+    guard let settings = try serving.settings() else { return nil }
+    let (server, port) = try await FleetServer.start(settings) { monitor.board }
+    StandardStream.output.write(line: "listening on \(ListenAddress(host: settings.host, port: port))")
     return server
   }
 

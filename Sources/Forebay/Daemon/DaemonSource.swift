@@ -87,6 +87,7 @@ final class DaemonSource: StatusSource {
     case .lineage(let batch): return try await ask { try $0.lineage(of: batch) }
     case .ledger: return try await ask { try $0.ledger() }
     case .auditLog(let page): return try await ask { try $0.auditLog(page) }
+    case .fleet: return nil
     }
   }
 

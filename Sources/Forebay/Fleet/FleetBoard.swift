@@ -1,3 +1,5 @@
+import Status
+
 /// What came of asking a gateway once.
 enum PullOutcome: Sendable, Hashable {
   case answered(PulledStatus)
@@ -37,8 +39,10 @@ struct FleetBoard: Sendable {
     var reason = ""
     /// Wall nanoseconds since 1970: when it came into its state.
     var since: Int64 = 0
-    /// The id that it answered with first.
+    /// The id that it answered with first; it is bound to this entry, and says nothing about another one.
     var identity: String?
+    /// What came of asking it the last time, whatever others claim to be.
+    fileprivate var found: (state: State, reason: String)?
     /// What it said when it last answered as it ought to.
     var summary: PulledStatus?
     /// Wall nanoseconds since 1970, of ``summary``.
@@ -49,12 +53,14 @@ struct FleetBoard: Sendable {
     /// Whether the last answer tells how it is now.
     var isCurrent: Bool { state.map { $0 < .unreachable } ?? false }
     var site: String? { target.site ?? summary?.site }
+    /// The id that it has: the inventory's word counts, and without one its own.
+    fileprivate var claim: String? { target.name ?? identity }
   }
 
   private(set) var entries: [Entry] = []
   private var indices: [String: Int] = [:]
-  /// Which entry a gateway's id belongs to.
-  private var owners: [String: Int] = [:]
+  /// The entries that have an id, in their order; one, where all is well.
+  private var claimants: [String: [Int]] = [:]
   private(set) var pulls = PullCounts()
 
   /// What was asked since the beginning.
@@ -63,10 +69,9 @@ struct FleetBoard: Sendable {
     var answered: Int64 = 0
     var unreachable: Int64 = 0
     var invalid: Int64 = 0
-    /// Pulls that took at most so long (seconds), and all of them.
-    static let bounds: [Double] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
-    var buckets = [Int64](repeating: 0, count: PullCounts.bounds.count + 1)
-    var seconds = 0.0
+    /// How long they took, in seconds.
+    var durations = HistogramFigures(PullCounts.bounds)
+    private static let bounds = HistogramBounds([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10])
 
     var total: Int64 { answered + unreachable + invalid }
   }
@@ -86,14 +91,13 @@ struct FleetBoard: Sendable {
       return entry
     }
     indices = [:]
-    owners = [:]
+    claimants = [:]
     for (index, entry) in entries.enumerated() {
       indices[entry.target.url] = index
-      if let name = entry.target.name { owners[name] = index }
+      if let claim = entry.claim { claimants[claim, default: []].append(index) }
     }
-    for (index, entry) in entries.enumerated() {
-      if let identity = entry.identity, owners[identity] == nil { owners[identity] = index }
-    }
+    // Who claimed the same may have gone.
+    for index in entries.indices { settle(index, at: entries[index].since) }
   }
 
   func index(of url: String) -> Int? { indices[url] }
@@ -107,14 +111,16 @@ struct FleetBoard: Sendable {
   mutating func record(_ outcome: PullOutcome, for url: String, at now: Int64, took: Int64) -> State? {
     guard let index = indices[url] else { return nil }
     count(outcome, took: took)
-    let (state, reason) = judge(outcome, index: index, at: now)
+    let claim = entries[index].claim
+    entries[index].found = judge(outcome, index: index, at: now)
     entries[index].took = took
-    entries[index].reason = reason
-    if entries[index].state != state {
-      entries[index].state = state
-      entries[index].since = now
+    if claim == nil, let claim = entries[index].claim {
+      claimants[claim, default: []].append(index)
+      // Who had the id alone has a rival now.
+      if let all = claimants[claim], all.count == 2 { settle(all[0], at: now) }
     }
-    return state
+    settle(index, at: now)
+    return entries[index].state
   }
 
   private mutating func judge(_ outcome: PullOutcome, index: Int, at now: Int64) -> (State, String) {
@@ -129,10 +135,6 @@ struct FleetBoard: Sendable {
       if let before = entries[index].identity, before != id {
         return (.invalid, "answers as '\(id)', and was '\(before)' before; SIGHUP accepts another box")
       }
-      if let owner = owners[id], owner != index {
-        return (.invalid, "answers as '\(id)', as \(entries[owner].target.url) does: a copied card?")
-      }
-      owners[id] = index
       entries[index].identity = id
       entries[index].summary = summary
       entries[index].lastSeen = now
@@ -144,15 +146,46 @@ struct FleetBoard: Sendable {
     }
   }
 
+  /// Sets the state of an entry from what was found and from who else has its id.
+  ///
+  /// Two that claim one id are a fault of both, unless the inventory says whose it is; and neither hides the other:
+  /// each stays under its own place, and what calls somebody goes on to call.
+  private mutating func settle(_ index: Int, at now: Int64) {
+    let entry = entries[index]
+    guard var (state, reason) = entry.found else { return }
+    if state < .unreachable, let rivals = rivals(of: index) {
+      let fault = "answers as '\(entry.claim ?? "")', \(rivals)"
+      if state.urgency < State.invalid.urgency { (state, reason) = (.invalid, fault) } else { reason += "; " + fault }
+    }
+    entries[index].reason = reason
+    if entry.state != state {
+      entries[index].state = state
+      entries[index].since = now
+    }
+  }
+
+  /// Who else has the id of an entry, in words; nil where nobody has, or the inventory gives it to this entry.
+  private func rivals(of index: Int) -> String? {
+    let entry = entries[index]
+    guard entry.target.name == nil, let claim = entry.claim, let all = claimants[claim], all.count > 1 else {
+      return nil
+    }
+    if let named = all.first(where: { entries[$0].target.name != nil }) {
+      return "which is \(entries[named].target.url) in the inventory: a copied card, or one gateway twice?"
+    }
+    let others = all.lazy.filter { $0 != index }
+    let more = all.count > 2 ? " and \(Output.count(Int64(all.count - 2), "other"))" : ""
+    let first = others.first.map { entries[$0].target.url } ?? ""
+    return "as \(first)\(more) too: a copied card, or one gateway twice? names in the inventory tell them apart"
+  }
+
   private mutating func count(_ outcome: PullOutcome, took: Int64) {
     switch outcome {
     case .answered: pulls.answered += 1
     case .unreachable: pulls.unreachable += 1
     case .invalid: pulls.invalid += 1
     }
-    let seconds = Double(took) / 1e9
-    pulls.seconds += seconds
-    pulls.buckets[PullCounts.bounds.firstIndex { seconds <= $0 } ?? PullCounts.bounds.count] += 1
+    pulls.durations.record(Double(took) / 1e9)
   }
 
   /// The alarm that matters most, and how many more there are.
@@ -189,11 +222,11 @@ struct FleetBoard: Sendable {
   }
 
   /// What each entry is called, in the order of ``entries``: the inventory's name, else the id that the gateway
-  /// answers with. No two are called the same.
+  /// answers with where no other one has it, else its place. No two are called the same.
   var names: [String] {
-    entries.enumerated().map { index, entry in
+    entries.map { entry in
       if let name = entry.target.name { return name }
-      if let identity = entry.identity, owners[identity] == index { return identity }
+      if let identity = entry.identity, claimants[identity]?.count == 1 { return identity }
       return entry.target.place
     }
   }

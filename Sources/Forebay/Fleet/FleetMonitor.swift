@@ -37,9 +37,13 @@ final class FleetMonitor: Sendable {
   private let settings: Settings
   private let group: MultiThreadedEventLoopGroup
   private let state: Mutex<State>
+  private let handshakes: Handshakes
 
   init(_ settings: Settings) {
     self.settings = settings
+    handshakes = Handshakes(
+      HandshakeGate.Bounds(
+        cores: System.coreCount, concurrency: settings.concurrency, total: settings.limits.total))
     group = MultiThreadedEventLoopGroup(numberOfThreads: min(FleetMonitor.threads, System.coreCount))
     state = Mutex(
       State(
@@ -59,7 +63,8 @@ final class FleetMonitor: Sendable {
     let clients = fleet.targets.enumerated().map { index, target in
       GatewayClient(
         target: target, token: fleet.token(of: target), tls: fleet.context(of: target), limits: settings.limits,
-        keepsConnection: interval != nil && index < settings.mostKept, loop: group.next())
+        keepsConnection: interval != nil && index < settings.mostKept,
+        handshakes: handshakes, loop: group.next())
     }
     let old = state.withLock { state in
       let old = state.clients
@@ -99,6 +104,7 @@ final class FleetMonitor: Sendable {
     }
     waiting?.resume()
     ticking?.cancel()
+    handshakes.close()
     for client in clients { client.close() }
     try? await group.shutdownGracefully()
   }
@@ -106,6 +112,7 @@ final class FleetMonitor: Sendable {
   // MARK: Asking
 
   private func look() {
+    handshakes.look()
     let (starts, generation) = state.withLock { state in
       guard !state.isOver else { return ([(Int, GatewayClient)](), 0) }
       state.schedule.advance(to: SystemClock.monotonic())
@@ -115,9 +122,8 @@ final class FleetMonitor: Sendable {
   }
 
   private func ask(_ index: Int, _ client: GatewayClient, _ generation: Int) {
-    let begun = SystemClock.monotonic()
     client.pull().whenComplete { [self] result in
-      let took = SystemClock.monotonic() - begun
+      let took = client.took
       let outcome = FleetMonitor.outcome(result)
       let waiting = state.withLock { state -> CheckedContinuation<Void, Never>? in
         // A pull that began before the list was replaced says nothing about the new one.

@@ -1,5 +1,6 @@
 internal import FoundationEssentials
 internal import Glibc
+internal import Status
 internal import Telemetry
 
 /// The whole fleet as one JSON document (docs/fleet.md).
@@ -134,137 +135,98 @@ enum FleetTable {
   }
 }
 
-/// The fleet as a page for Prometheus (text format 0.0.4).
+/// The fleet as a page for Prometheus.
 enum FleetMetrics {
+  /// More labels, and longer ones, than our own series have: the inventory's, and the URL.
+  private static let mostLabels = 24
+  private static let longestLabel = 2048
+
   /// - Parameter now: wall nanoseconds since 1970.
-  static func text(_ board: FleetBoard, at now: Int64) -> String {
-    var page = Page()
+  static func page(_ board: FleetBoard, at now: Int64) -> [UInt8] {
+    // Some ten lines of a hundred bytes for each.
+    var page = PrometheusPage(capacity: 4096 + board.entries.count << 10)
     let counts = board.counts
-    page.family("forebay_fleet_gateways", "gauge", "Gateways by state.")
+    page.family("forebay_fleet_gateways", .gauge, help: "Gateways by state.")
     for state in FleetBoard.State.allCases {
-      page.sample("forebay_fleet_gateways", [("state", state.word)], Double(counts[state] ?? 0))
+      page.sample(MetricLabels("state", state.word), Int64(counts[state] ?? 0))
     }
     let names = board.names
-    let entries = board.entries.enumerated().map { (name: names[$0], entry: $1) }
-    func labels(_ name: String, _ entry: FleetBoard.Entry) -> [(String, String)] {
-      [("gateway", name), ("site", entry.site ?? "")]
+    let entries = board.entries.enumerated().map { index, entry in
+      (labels: labels(names[index], entry), entry: entry)
     }
-    page.family("forebay_fleet_gateway_info", "gauge", "Where a gateway is asked, and the inventory's labels.")
-    for (name, entry) in entries {
+    page.family(
+      "forebay_fleet_gateway_info", .gauge, help: "Where a gateway is asked, and the inventory's labels.")
+    for (labels, entry) in entries {
       let own = entry.target.labels.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
-      page.sample("forebay_fleet_gateway_info", labels(name, entry) + [("url", entry.target.url)] + own, 1)
+      let known = Set(labels.pairs.map(\.name))
+      page.sample(labels, bounded([("url", entry.target.url)] + own.filter { !known.contains($0.0) }), 1 as Int64)
+    }
+    page.family("forebay_fleet_gateway_state", .gauge, help: "0 ok, 1 warning, 2 critical, 3 unreachable, 4 invalid.")
+    for (labels, entry) in entries {
+      if let state = entry.state { page.sample(labels, Int64(state.rawValue)) }
     }
     page.family(
-      "forebay_fleet_gateway_state", "gauge", "0 ok, 1 warning, 2 critical, 3 unreachable, 4 invalid.")
-    for (name, entry) in entries {
-      guard let state = entry.state else { continue }
-      page.sample("forebay_fleet_gateway_state", labels(name, entry), Double(state.rawValue))
-    }
-    page.family(
-      "forebay_fleet_gateway_last_seen_timestamp_seconds", "gauge", "When a gateway last told its status.")
-    for (name, entry) in entries {
-      if let seen = entry.lastSeen {
-        page.sample("forebay_fleet_gateway_last_seen_timestamp_seconds", labels(name, entry), Double(seen) / 1e9)
-      }
+      "forebay_fleet_gateway_last_seen_timestamp_seconds", .gauge, help: "When a gateway last told its status.")
+    for (labels, entry) in entries {
+      if let seen = entry.lastSeen { page.sample(labels, nanoseconds: seen) }
     }
     // What a gateway said is true while it says so: one that is not reached has no figures, rather than old ones.
-    let current = entries.compactMap { name, entry in
-      entry.isCurrent ? entry.summary.map { (labels: labels(name, entry), summary: $0) } : nil
+    let current = entries.compactMap { labels, entry in
+      entry.isCurrent ? entry.summary.map { (labels: labels, summary: $0) } : nil
     }
-    func figures(_ name: String, _ help: String, _ value: (PulledStatus) -> Double?) {
-      page.family(name, "gauge", help)
+    page.family(
+      "forebay_fleet_gateway_freshness_seconds", .gauge,
+      help: "How long the oldest data has waited that is not delivered yet.")
+    for one in current {
+      if let seconds = one.summary.freshnessSeconds { page.sample(one.labels, seconds) }
+    }
+    func figures(_ name: String, _ help: String, _ value: (PulledStatus) -> Int64?) {
+      page.family(name, .gauge, help: help)
       for one in current {
-        if let value = value(one.summary) { page.sample(name, one.labels, value) }
+        if let value = value(one.summary) { page.sample(one.labels, value) }
       }
     }
-    figures("forebay_fleet_gateway_freshness_seconds", "How long the oldest data has waited that is not delivered yet.")
-    {
-      $0.freshnessSeconds
-    }
-    figures("forebay_fleet_gateway_backlog_messages", "Messages that no pipeline has read yet.") {
-      $0.backlogMessages.map(Double.init)
-    }
-    figures("forebay_fleet_gateway_outbox_readings", "Readings that wait to be delivered.") {
-      $0.outboxReadings.map(Double.init)
-    }
-    figures("forebay_fleet_gateway_dead_letters", "Dead letters that are kept.") { $0.deadLetters.map(Double.init) }
-    page.family("forebay_fleet_gateway_alarms", "gauge", "Alarms that last.")
+    figures("forebay_fleet_gateway_backlog_messages", "Messages that no pipeline has read yet.") { $0.backlogMessages }
+    figures("forebay_fleet_gateway_outbox_readings", "Readings that wait to be delivered.") { $0.outboxReadings }
+    figures("forebay_fleet_gateway_dead_letters", "Dead letters that are kept.") { $0.deadLetters }
+    page.family("forebay_fleet_gateway_alarms", .gauge, help: "Alarms that last.")
+    let (pages, tickets) = (MetricLabels("severity", "page"), MetricLabels("severity", "ticket"))
     for one in current {
-      page.sample("forebay_fleet_gateway_alarms", one.labels + [("severity", "page")], Double(one.summary.pages))
-      page.sample("forebay_fleet_gateway_alarms", one.labels + [("severity", "ticket")], Double(one.summary.tickets))
+      page.sample(one.labels, pages, Int64(one.summary.pages))
+      page.sample(one.labels, tickets, Int64(one.summary.tickets))
     }
-    pulls(board.pulls, into: &page)
     process(into: &page)
-    return page.text
+    self.pulls(board.pulls, into: &page)
+    return page.document()
   }
 
-  private static func pulls(_ pulls: FleetBoard.PullCounts, into page: inout Page) {
-    page.family("forebay_fleet_pulls_total", "counter", "Times that a gateway was asked, by what came of it.")
+  private static func labels(_ name: String, _ entry: FleetBoard.Entry) -> MetricLabels {
+    bounded([("gateway", name), ("site", entry.site ?? "")])
+  }
+
+  private static func bounded(_ pairs: [(String, String)]) -> MetricLabels {
+    MetricLabels(pairs, most: mostLabels, longest: longestLabel)
+  }
+
+  private static func pulls(_ pulls: FleetBoard.PullCounts, into page: inout PrometheusPage) {
+    page.family("forebay_fleet_pulls_total", .counter, help: "Times that a gateway was asked, by what came of it.")
     for (word, count) in [
       ("answered", pulls.answered), ("unreachable", pulls.unreachable), ("invalid", pulls.invalid),
-    ] { page.sample("forebay_fleet_pulls_total", [("outcome", word)], Double(count)) }
-    let name = "forebay_fleet_pull_duration_seconds"
-    page.family(name, "histogram", "Time that asking a gateway took.")
-    var sum: Int64 = 0
-    for (index, bound) in FleetBoard.PullCounts.bounds.enumerated() {
-      sum += pulls.buckets[index]
-      page.sample(name + "_bucket", [("le", Page.number(bound))], Double(sum))
-    }
-    page.sample(name + "_bucket", [("le", "+Inf")], Double(pulls.total))
-    page.sample(name + "_sum", [], pulls.seconds)
-    page.sample(name + "_count", [], Double(pulls.total))
+    ] { page.sample(MetricLabels("outcome", word), count) }
+    page.family("forebay_fleet_pull_duration_seconds", .histogram, help: "Time that asking a gateway took.")
+    page.sample(.none, pulls.durations)
   }
 
-  private static func process(into page: inout Page) {
+  private static func process(into page: inout PrometheusPage) {
     var usage = rusage()
     getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
     let seconds = { (time: timeval) in Double(time.tv_sec) + Double(time.tv_usec) / 1e6 }
-    page.family("process_cpu_seconds_total", "counter", "Processor time of the fleet process, user and system.")
-    page.sample("process_cpu_seconds_total", [], seconds(usage.ru_utime) + seconds(usage.ru_stime))
-    page.family("process_resident_memory_bytes", "gauge", "Resident memory of the fleet process.")
-    page.sample("process_resident_memory_bytes", [], Double(ProcessMemory.resident()))
-  }
-
-  private struct Page {
-    private(set) var text = ""
-
-    mutating func family(_ name: String, _ type: String, _ help: String) {
-      text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
-    }
-
-    mutating func sample(_ name: String, _ labels: [(String, String)], _ value: Double) {
-      text += name
-      if !labels.isEmpty {
-        text += "{"
-        for (index, label) in labels.enumerated() {
-          if index > 0 { text += "," }
-          text += label.0
-          text += "=\""
-          text += Page.escaped(label.1)
-          text += "\""
-        }
-        text += "}"
-      }
-      text += " \(Page.number(value))\n"
-    }
-
-    static func number(_ value: Double) -> String {
-      value == value.rounded() && value.magnitude < 1e15 ? String(Int64(value)) : "\(value)"
-    }
-
-    private static func escaped(_ value: String) -> String {
-      guard value.utf8.contains(where: { $0 == 0x22 || $0 == 0x5C || $0 < 0x20 }) else { return value }
-      var out = ""
-      for character in value.unicodeScalars {
-        switch character {
-        case "\\": out += "\\\\"
-        case "\"": out += "\\\""
-        case "\n": out += "\\n"
-        default: out.unicodeScalars.append(character)
-        }
-      }
-      return out
-    }
+    page.single(
+      "process_cpu_seconds_total", .counter, seconds(usage.ru_utime) + seconds(usage.ru_stime),
+      help: "Processor time of the fleet process, user and system.")
+    page.single(
+      "process_resident_memory_bytes", .gauge, Int64(ProcessMemory.resident()),
+      help: "Resident memory of the fleet process.")
   }
 }
 

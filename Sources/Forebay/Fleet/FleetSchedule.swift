@@ -13,8 +13,8 @@ struct FleetSchedule: Sendable {
   private let phases: [Int64]
   private let interval: Int64?
   private let concurrency: Int
-  private var healthy = Queue()
-  private var suspects = Queue()
+  private var healthy = Queue<Int>()
+  private var suspects = Queue<Int>()
   private var runningSuspects: Set<Int> = []
   private(set) var running = 0
   /// Pulls that have ended.
@@ -89,25 +89,5 @@ struct FleetSchedule: Sendable {
     runningSuspects.remove(index)
     running -= 1
     finished += 1
-  }
-
-  /// First in, first out, with room that is taken back.
-  private struct Queue: Sendable {
-    private var items: [Int] = []
-    private var head = 0
-
-    mutating func append(_ item: Int) { items.append(item) }
-
-    mutating func popFirst() -> Int? {
-      guard head < items.count else { return nil }
-      defer {
-        head += 1
-        if head == items.count {
-          items.removeAll(keepingCapacity: true)
-          head = 0
-        }
-      }
-      return items[head]
-    }
   }
 }

@@ -1,144 +1,95 @@
-import NIOCore
-import NIOHTTP1
-import NIOPosix
-import Telemetry
+internal import Logging
+internal import Status
 
-/// Serves the fleet's pages over HTTP/1.1: `/metrics`, `/v1/fleet` and `/healthz`.
-final class FleetServer: Sendable {
-  /// The port that is listened on.
-  let port: Int
-  private let channel: any Channel
-  private let group: MultiThreadedEventLoopGroup
-
-  /// Seconds after which a connection that says nothing is ended.
-  private static let patience: Int64 = 75
-
-  private init(port: Int, channel: any Channel, group: MultiThreadedEventLoopGroup) {
-    self.port = port
-    self.channel = channel
-    self.group = group
+/// The fleet as its HTTP server asks it: the server is that of a gateway's status, with its bounds, its deadlines and
+/// its access rules.
+///
+/// A page of ten thousand gateways has megabytes and takes a moment to write: it is written once in a while, however
+/// many ask.
+actor FleetSource: StatusSource {
+  private struct Page {
+    var bytes: [UInt8]
+    /// Monotonic nanoseconds.
+    var written: Int64
   }
 
-  /// Listens. Port 0 means any free port.
-  /// - Parameters:
-  ///   - token: what who asks must present; nil: nothing.
-  ///   - board: called for each request.
-  static func start(
-    on address: ListenAddress, token: Secret?, board: @escaping @Sendable () -> FleetBoard
-  ) async throws -> FleetServer {
-    // A loop of its own: a page of ten thousand gateways takes a while to write, and pulls go on meanwhile.
-    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+  /// Nanoseconds for which a page is the answer: short against the interval in which gateways are asked.
+  private static let shared: Int64 = 1_000_000_000
+
+  private let board: @Sendable () -> FleetBoard
+  private var metricsPage: Page?
+  private var document: Page?
+
+  /// - Parameter board: called when a page is written.
+  init(board: @escaping @Sendable () -> FleetBoard) { self.board = board }
+
+  func answer(_ question: StatusQuestion) async throws(StatusFault) -> [UInt8]? {
+    guard question == .fleet else { return nil }
     do {
-      let channel = try await ServerBootstrap(group: group)
-        .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-        .childChannelInitializer { channel in
-          channel.eventLoop.makeCompletedFuture {
-            let pipeline = channel.pipeline.syncOperations
-            try pipeline.addHandler(IdleStateHandler(readTimeout: .seconds(patience)))
-            try pipeline.configureHTTPServerPipeline(withErrorHandling: true)
-            try pipeline.addHandler(FleetPageHandler(token: token, board: board))
-          }
-        }
-        .bind(host: address.host, port: address.port).get()
-      return FleetServer(port: channel.localAddress?.port ?? address.port, channel: channel, group: group)
+      return try FleetSource.fresh(&document) {
+        Array(try Output.json(FleetDocument(board(), at: SystemClock.wall()), pretty: false).utf8)
+      }
     } catch {
-      try? await group.shutdownGracefully()
-      throw error
+      throw StatusFault(.unavailable, "the document cannot be written")
     }
   }
 
-  func stop() async {
-    try? await channel.close()
-    try? await group.shutdownGracefully()
+  func perform(_ action: StatusAction, for caller: Caller) async throws(StatusFault) -> [UInt8] {
+    throw StatusFault(.unknown, "a fleet is only looked at")
+  }
+
+  func metrics() async -> [UInt8]? {
+    FleetSource.fresh(&metricsPage) { FleetMetrics.page(board(), at: SystemClock.wall()) }
+  }
+
+  func health() async -> StatusHealth { StatusHealth(isAlive: true, notReady: []) }
+
+  private static func fresh(_ page: inout Page?, _ write: () throws -> [UInt8]) rethrows -> [UInt8] {
+    let now = SystemClock.monotonic()
+    if let page, now - page.written < shared { return page.bytes }
+    let bytes = try write()
+    page = Page(bytes: bytes, written: SystemClock.monotonic())
+    return bytes
   }
 }
 
-/// One connection. The pipelining handler in front of it lets one request through at a time.
-private final class FleetPageHandler: ChannelInboundHandler {
-  typealias InboundIn = HTTPServerRequestPart
-  typealias OutboundOut = HTTPServerResponsePart
+/// The pages over HTTP.
+enum FleetServer {
+  /// Connections at one time: scrapers and a few people. Each may hold a page of megabytes that is not taken.
+  private static let mostConnections = 16
 
-  private let token: Secret?
-  private let board: @Sendable () -> FleetBoard
-  private var head: HTTPRequestHead?
-
-  init(token: Secret?, board: @escaping @Sendable () -> FleetBoard) {
-    self.token = token
-    self.board = board
-  }
-
-  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    switch unwrapInboundIn(data) {
-    case .head(let head): self.head = head
-    case .body: break
-    case .end:
-      guard let head else { return }
-      self.head = nil
-      let page = answer(to: head)
-      let body = context.channel.allocator.buffer(string: page.body)
-      var fields = HTTPHeaders([("Content-Type", page.type), ("Content-Length", String(body.readableBytes))])
-      if page.status == .unauthorized { fields.add(name: "WWW-Authenticate", value: "Bearer") }
-      if page.status == .methodNotAllowed { fields.add(name: "Allow", value: "GET, HEAD") }
-      if !head.isKeepAlive { fields.add(name: "Connection", value: "close") }
-      let response = HTTPResponseHead(version: head.version, status: page.status, headers: fields)
-      context.write(wrapOutboundOut(.head(response)), promise: nil)
-      if head.method != .HEAD { context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil) }
-      let channel = context.channel
-      let isLast = !head.isKeepAlive
-      context.writeAndFlush(wrapOutboundOut(.end(nil))).whenComplete { _ in
-        if isLast { channel.close(promise: nil) }
+  /// Listens.
+  /// - Parameter board: called when a page is written.
+  /// - Returns: the server and its port.
+  /// - Throws: which file cannot be used, or why it cannot listen.
+  static func start(
+    _ settings: StatusServer.Settings, board: @escaping @Sendable () -> FleetBoard
+  ) async throws -> (server: StatusServer, port: Int) {
+    if let path = settings.tokensFile {
+      do {
+        _ = try AccessTokenFile(try GivenFile.read(path, limit: AccessTokenFile.maximumBytes))
+      } catch let error as AccessTokenFile.Fault {
+        throw UnusableInput(place: path, reason: "\(error)")
+      } catch let error as GivenFile.Fault {
+        throw UnusableInput(place: path, reason: error.reason)
       }
     }
-  }
-
-  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-    if event is IdleStateHandler.IdleStateEvent { return context.close(promise: nil) }
-    context.fireUserInboundEventTriggered(event)
-  }
-
-  func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
-
-  private struct Page {
-    var status: HTTPResponseStatus
-    var type: String
-    var body: String
-
-    static func problem(_ status: HTTPResponseStatus, _ detail: String) -> Page {
-      let body = CompactJSON.object { out in
-        out.add("type", "about:blank")
-        out.add("title", status.reasonPhrase)
-        out.add("status", Int(status.code))
-        out.add("detail", detail)
-      }
-      return Page(status: status, type: "application/problem+json", body: body + "\n")
+    var settings = settings
+    settings.maximumConnections = mostConnections
+    let server: StatusServer
+    do {
+      server = try StatusServer(
+        settings, .fleet, source: FleetSource(board: board),
+        logger: Logger(label: "fleet", factory: { _ in SwiftLogNoOpLogHandler() }), wall: SystemClock.wall,
+        monotonic: SystemClock.monotonic)
+    } catch {
+      throw UnusableInput(place: "--serve", reason: error.description)
     }
-  }
-
-  /// By digests: how long the comparison takes tells nothing about the token.
-  private static func isSame(_ given: String, _ wanted: String) -> Bool {
-    Digest(of: Array(given.utf8)) == Digest(of: Array(wanted.utf8))
-  }
-
-  private func answer(to head: HTTPRequestHead) -> Page {
-    let path = head.uri.prefix { $0 != "?" }
-    guard head.method == .GET || head.method == .HEAD else {
-      return .problem(.methodNotAllowed, "pages are read only")
-    }
-    if path == "/healthz" { return Page(status: .ok, type: "text/plain; charset=utf-8", body: "ok\n") }
-    if let token, !FleetPageHandler.isSame(head.headers.first(name: "Authorization") ?? "", token.bearer) {
-      return .problem(.unauthorized, "the bearer token is missing or wrong")
-    }
-    switch path {
-    case "/metrics":
-      return Page(
-        status: .ok, type: "text/plain; version=0.0.4; charset=utf-8",
-        body: FleetMetrics.text(board(), at: SystemClock.wall()))
-    case "/v1/fleet":
-      guard let body = try? Output.json(FleetDocument(board(), at: SystemClock.wall()), pretty: false) else {
-        return .problem(.internalServerError, "the document cannot be written")
-      }
-      return Page(status: .ok, type: "application/json", body: body + "\n")
-    default: return .problem(.notFound, "there are /metrics, /v1/fleet and /healthz")
+    do {
+      return (server, try await server.start())
+    } catch {
+      let address = ListenAddress(host: settings.host, port: settings.port)
+      throw UnusableInput(place: "\(address)", reason: "cannot be listened on: \(error)")
     }
   }
 }

@@ -3,13 +3,14 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 import NIOSSL
+import NIOTLS
 internal import Telemetry
 
 /// The bounds of one pull.
 struct PullLimits: Sendable, Hashable {
   /// Nanoseconds for the connection alone, TLS not included.
   var connect: Int64 = 2_000_000_000
-  /// Nanoseconds from the first packet to the last byte of the answer.
+  /// Nanoseconds from the first packet to the last byte of the answer; waiting for room to connect is not in it.
   var total: Int64 = 5_000_000_000
   /// Bytes of the body. A status has at most 8 kB (docs/api.md); eight times that is for versions to come.
   var body = 64 << 10
@@ -54,24 +55,34 @@ final class GatewayClient: @unchecked Sendable {  // Its variables are touched o
   private let tls: NIOSSLContext?
   private let head: HTTPRequestHead
   private let keepsConnection: Bool
+  private let handshakes: Handshakes
   private var kept: (channel: any Channel, exchange: StatusExchange)?
   private var current: (channel: any Channel, exchange: StatusExchange)?
   private var isBusy = false
   /// Counts pulls: a connection that comes about too late belongs to none.
   private var pulls = 0
+  private var deadline: Scheduled<Void>?
+  /// Until the handshake is over.
+  private var ticket: Int?
+  /// The pull that waits for room to connect.
+  private var waiting: EventLoopPromise<PullAnswer>?
+  /// When the pull began, or was let in, nanoseconds of the monotonic clock.
+  private var begun: Int64 = 0
 
   /// - Parameters:
   ///   - token: for the `Authorization` field; nil: none.
   ///   - tls: for a target that is encrypted.
   ///   - keepsConnection: between two pulls.
+  ///   - handshakes: decides when an encrypted connection is begun.
   init(
     target: FleetTarget, token: Secret?, tls: NIOSSLContext?, limits: PullLimits, keepsConnection: Bool,
-    loop: any EventLoop
+    handshakes: Handshakes, loop: any EventLoop
   ) {
     self.target = target
     self.tls = tls
     self.limits = limits
     self.keepsConnection = keepsConnection
+    self.handshakes = handshakes
     self.loop = loop
     var fields = HTTPHeaders([
       ("Host", target.authority), ("Accept", "application/json"), ("User-Agent", "forebay/\(Version.current)"),
@@ -83,36 +94,76 @@ final class GatewayClient: @unchecked Sendable {  // Its variables are touched o
 
   /// Asks once. Fails with a ``PullFailure``, at the latest when the time for a pull is over.
   func pull() -> EventLoopFuture<PullAnswer> {
-    let promise = loop.makePromise(of: PullAnswer.self)
+    let answer = loop.makePromise(of: PullAnswer.self)
     loop.execute { [self] in
-      guard !isBusy else { return promise.fail(PullFailure(.unreachable, "the pull before is not over yet")) }
+      guard !isBusy else { return answer.fail(PullFailure(.unreachable, "the pull before is not over yet")) }
       isBusy = true
       pulls += 1
-      let deadline = loop.scheduleTask(in: .nanoseconds(limits.total)) { [self] in expire(promise) }
-      promise.futureResult.whenComplete { [self] _ in
-        deadline.cancel()
+      let promise = loop.makePromise(of: PullAnswer.self)
+      promise.futureResult.whenComplete { [self] result in
+        deadline?.cancel()
+        leaveGate()
+        waiting = nil
+        took = SystemClock.monotonic() - begun
         isBusy = false
+        answer.completeWith(result)
       }
+      begin(promise)
       if let kept, kept.channel.isActive {
         self.kept = nil
         ask(kept.channel, kept.exchange, isReused: true, promise)
       } else {
         kept = nil
-        connect(promise)
+        enterGate(promise)
       }
     }
-    return promise.futureResult
+    return answer.futureResult
   }
+
+  /// Nanoseconds that the last pull took, without what it waited for room to connect. On ``loop`` only, once it has
+  /// ended.
+  private(set) var took: Int64 = 0
 
   /// Ends the connection. A pull that runs fails.
   func close() {
     loop.execute { [self] in
       kept?.channel.drop()
       current?.channel.drop()
+      waiting?.fail(PullFailure(.unreachable, "it is not asked any more"))
     }
   }
 
   // MARK: On the event loop
+
+  /// From here on it has its time.
+  private func begin(_ promise: EventLoopPromise<PullAnswer>) {
+    begun = SystemClock.monotonic()
+    deadline?.cancel()
+    deadline = loop.scheduleTask(in: .nanoseconds(limits.total)) { [self] in expire(promise) }
+  }
+
+  /// Connects, over TLS as soon as there is room for another handshake.
+  private func enterGate(_ promise: EventLoopPromise<PullAnswer>) {
+    guard tls != nil else { return connect(promise) }
+    deadline?.cancel()
+    waiting = promise
+    let pull = pulls
+    ticket = handshakes.enter { [self] in
+      loop.execute { [self] in
+        // It may have been closed meanwhile.
+        guard isBusy, pull == pulls, waiting != nil else { return }
+        waiting = nil
+        begin(promise)
+        connect(promise)
+      }
+    }
+  }
+
+  private func leaveGate() {
+    guard let ticket else { return }
+    self.ticket = nil
+    handshakes.leave(ticket)
+  }
 
   private func expire(_ promise: EventLoopPromise<PullAnswer>) {
     let seconds = Output.decimal(Double(limits.total) / 1e9, places: 1)
@@ -127,7 +178,10 @@ final class GatewayClient: @unchecked Sendable {  // Its variables are touched o
   }
 
   private func connect(_ promise: EventLoopPromise<PullAnswer>) {
-    let exchange = StatusExchange(limits: limits, loop: loop)
+    let ticket = ticket
+    let exchange = StatusExchange(limits: limits, loop: loop) { [weak self] in
+      if let self, self.ticket == ticket { self.leaveGate() }
+    }
     let bootstrap = ClientBootstrap(group: loop)
       .connectTimeout(.nanoseconds(min(limits.connect, limits.total)))
       .channelOption(.tcpOption(.tcp_nodelay), value: 1)
@@ -158,6 +212,7 @@ final class GatewayClient: @unchecked Sendable {  // Its variables are touched o
       case .success(let channel):
         // The deadline may have come first.
         guard isBusy, pull == pulls else { return channel.drop() }
+        if let ticket { handshakes.connected(ticket) }
         ask(channel, exchange, isReused: false, promise)
       }
     }
@@ -186,7 +241,7 @@ final class GatewayClient: @unchecked Sendable {  // Its variables are touched o
       case .failure(let error):
         channel.drop()
         // A kept connection may have been ended by the other side just now: that says nothing about the gateway.
-        if isReused, exchange.received == 0, !(error is PullFailure) { return connect(promise) }
+        if isReused, exchange.received == 0, !(error is PullFailure) { return enterGate(promise) }
         promise.fail(GatewayClient.failure(error))
       }
     }
@@ -272,8 +327,12 @@ final class StatusExchange: ChannelInboundHandler, @unchecked Sendable {  // Con
   private var head: HTTPResponseHead?
   private var body: [UInt8] = []
 
-  init(limits: PullLimits, loop: any EventLoop) {
+  private let secured: () -> Void
+
+  /// - Parameter secured: called when the handshake is over.
+  init(limits: PullLimits, loop: any EventLoop, secured: @escaping () -> Void) {
     self.limits = limits
+    self.secured = secured
     counter = Counter(limit: limits.body + PullLimits.overhead)
     counter.exchange = self
   }
@@ -319,6 +378,11 @@ final class StatusExchange: ChannelInboundHandler, @unchecked Sendable {  // Con
       body = []
       waiting?.succeed(Answer(pull: answer, keepsConnection: head.isKeepAlive))
     }
+  }
+
+  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+    if case .handshakeCompleted? = event as? TLSUserEvent { secured() }
+    context.fireUserInboundEventTriggered(event)
   }
 
   func channelInactive(context: ChannelHandlerContext) {

@@ -1,25 +1,46 @@
 internal import HTTPTypes
 
+extension StatusServer {
+  /// What a server answers for.
+  package enum Resources: Sendable, Hashable {
+    /// A gateway: the whole API.
+    case gateway
+    /// Many gateways, from who asks them: `/healthz`, `/metrics` and `/v1/fleet`.
+    case fleet
+
+    var routes: [Route] {
+      switch self {
+      case .gateway: Routes.all
+      case .fleet: [Routes.alive, Routes.metrics, Routes.view("/v1/fleet", .fleet)]
+      }
+    }
+  }
+}
+
 /// Every resource of the API. The most specific of those that share a prefix stands first; openapi.json describes
 /// each, and a test holds the two together.
 enum Routes {
   static let all: [Route] = health + views + records + Actions.routes
 
+  static let alive = Route(.get, "/healthz", nil) { call async throws(Problem) in
+    let health = await call.source.health()
+    return .state(health.isAlive ? 200 : 503, state(health.isAlive ? [] : ["the pipelines' thread stands still"]))
+  }
+
+  static let metrics = Route(.get, "/metrics", .viewer) { call async throws(Problem) in
+    guard let page = await call.source.metrics() else { throw .notFound("this daemon has no metrics") }
+    return .bytes(page, contentType: PrometheusPage.mediaType)
+  }
+
   private static let health: [Route] = [
-    Route(.get, "/healthz", nil) { call async throws(Problem) in
-      let health = await call.source.health()
-      return .state(health.isAlive ? 200 : 503, state(health.isAlive ? [] : ["the pipelines' thread stands still"]))
-    },
+    alive,
     Route(.get, "/readyz", nil) { call async throws(Problem) in
       let health = await call.source.health()
       let isReady = health.isAlive && health.notReady.isEmpty
       return .state(isReady ? 200 : 503, state(health.notReady))
     },
     Route(.get, "/openapi.json", nil) { _ async throws(Problem) in .json(PackageResources.openapi_json) },
-    Route(.get, "/metrics", .viewer) { call async throws(Problem) in
-      guard let page = await call.source.metrics() else { throw .notFound("this daemon has no metrics") }
-      return .bytes(page, contentType: "text/plain; version=0.0.4; charset=utf-8")
-    },
+    metrics,
   ]
 
   private static let views: [Route] = [
@@ -68,7 +89,7 @@ enum Routes {
   private static let paging: Set = ["limit", "after"]
   private static let choosing: Set = ["pipeline", "stage", "rule"]
 
-  private static func view(_ template: String, _ question: StatusQuestion) -> Route {
+  static func view(_ template: String, _ question: StatusQuestion) -> Route {
     Route(.get, template, .viewer) { call async throws(Problem) in try await call.ask(question) }
   }
 

@@ -21,6 +21,9 @@ package final class StatusServer: Sendable {
     package var tokensFile: String?
     /// Roles of clients by a name in their certificate.
     package var certificates: [String: Role] = [:]
+    /// Connections at once: a page, a scraper, a fleet's puller and a few people with room to spare; each may cost
+    /// some 50 kB, and holds the answer that it is being sent.
+    package var maximumConnections = 64
 
     package init(host: String, port: Int, anonymous: Role? = .viewer) {
       self.host = host
@@ -32,9 +35,6 @@ package final class StatusServer: Sendable {
     package var isLoopback: Bool { StatusServer.isLoopback(host) }
   }
 
-  /// Connections at once: a page, a scraper, a fleet's puller and a few people with room to spare; each may cost
-  /// some 50 kB.
-  static let maximumConnections = 64
   /// Of a request's head: tokens and names of pipelines are short.
   static let maximumHead = 16_384
 
@@ -56,14 +56,15 @@ package final class StatusServer: Sendable {
   private let running = Mutex<Running?>(nil)
 
   /// - Parameters:
+  ///   - resources: what it answers for.
   ///   - assets: by path, such as `/` and `/page.css`.
   ///   - hub: what `/v1/events` gives; closed when the server stops.
   ///   - wall: nanoseconds since 1970.
   ///   - monotonic: nanoseconds of a clock that nobody sets.
   /// - Throws: which certificate cannot be used.
   package init(
-    _ settings: Settings, source: any StatusSource, assets: [String: PageAsset] = [:], hub: EventHub = EventHub(),
-    logger: Logger,
+    _ settings: Settings, _ resources: Resources = .gateway, source: any StatusSource,
+    assets: [String: PageAsset] = [:], hub: EventHub = EventHub(), logger: Logger,
     wall: @escaping @Sendable () -> Int64, monotonic: @escaping @Sendable () -> Int64
   ) throws(TLSFault) {
     self.settings = settings
@@ -74,10 +75,12 @@ package final class StatusServer: Sendable {
     self.logger = logger
     guardian = ConnectionGuard(
       context: try settings.tls?.context(),
-      perClient: settings.isLoopback ? StatusServer.maximumConnections : StatusServer.maximumConnectionsOfClient)
+      perClient: settings.isLoopback
+        ? settings.maximumConnections
+        : min(StatusServer.maximumConnectionsOfClient, max(1, settings.maximumConnections / 2)))
     gate = RequestGate(settings, monotonic: monotonic)
     responder = StatusResponder(
-      source: source, routes: Routes.all, assets: assets, gate: gate, hub: hub, wall: wall)
+      source: source, routes: resources.routes, assets: assets, gate: gate, hub: hub, wall: wall)
   }
 
   /// Begins to listen. Once.
@@ -97,7 +100,7 @@ package final class StatusServer: Sendable {
       childChannelSetup: GuardedChannel(base: http, guardian: guardian),
       configuration: ServerConfiguration(
         address: .hostname(settings.host, port: settings.port), backlog: 64,
-        availableConnectionsDelegate: .maximum(StatusServer.maximumConnections, logger: logger)),
+        availableConnectionsDelegate: .maximum(settings.maximumConnections, logger: logger)),
       onServerRunning: { channel in
         started.continuation.yield(channel.localAddress?.port ?? 0)
         started.continuation.finish()

@@ -36,6 +36,8 @@ package enum StatusQuestion: Sendable, Hashable {
   case objectives
   case history
   case traces
+  /// The document of many gateways, from who asks them (``StatusServer/Resources/fleet``).
+  case fleet
 }
 
 /// Which dead letters are meant; nil means any.

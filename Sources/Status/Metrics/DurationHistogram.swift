@@ -33,6 +33,24 @@ package struct HistogramFigures: Sendable, Hashable {
   package var counts: [Int64]
   package var sum: Double
 
+  init(bounds: HistogramBounds, counts: [Int64], sum: Double) {
+    self.bounds = bounds
+    self.counts = counts
+    self.sum = sum
+  }
+
+  /// Nothing so far.
+  package init(_ bounds: HistogramBounds) {
+    self.init(bounds: bounds, counts: [Int64](repeating: 0, count: bounds.upper.count + 1), sum: 0)
+  }
+
+  /// - Parameter value: in the unit of the bounds. What is no number is left out.
+  package mutating func record(_ value: Double) {
+    guard value.isFinite else { return }
+    counts[bounds.upper.firstIndex { value <= $0 } ?? bounds.upper.count] += 1
+    sum += value
+  }
+
   package var count: Int64 { counts.reduce(0, +) }
 
   /// How many were at most `value`, which is one of the bounds; of any other value those at most the bound below.
@@ -43,32 +61,20 @@ package struct HistogramFigures: Sendable, Hashable {
 
 /// A histogram that is cheap to add to: a short lock and a search among a dozen bounds.
 package final class DurationHistogram: Sendable {
-  private struct State: Sendable {
-    var counts: [Int64]
-    var sum = 0.0
-  }
-
   package let bounds: HistogramBounds
-  private let state: Mutex<State>
+  private let state: Mutex<HistogramFigures>
 
   package init(_ bounds: HistogramBounds) {
     self.bounds = bounds
-    state = Mutex(State(counts: [Int64](repeating: 0, count: bounds.upper.count + 1)))
+    state = Mutex(HistogramFigures(bounds))
   }
 
   /// - Parameter value: seconds, or whatever the bounds are in. What is no number is left out.
   package func record(_ value: Double) {
-    guard value.isFinite else { return }
-    let bucket = bounds.upper.firstIndex { value <= $0 } ?? bounds.upper.count
-    state.withLock { state in
-      state.counts[bucket] += 1
-      state.sum += value
-    }
+    state.withLock { $0.record(value) }
   }
 
   package func record(nanoseconds: Int64) { record(Double(max(0, nanoseconds)) / 1e9) }
 
-  package var figures: HistogramFigures {
-    state.withLock { HistogramFigures(bounds: bounds, counts: $0.counts, sum: $0.sum) }
-  }
+  package var figures: HistogramFigures { state.withLock { $0 } }
 }

@@ -75,13 +75,16 @@ package struct MetricLabels: Sendable, Hashable {
   package static func == (a: MetricLabels, b: MetricLabels) -> Bool { a.text == b.text }
   package func hash(into hasher: inout Hasher) { hasher.combine(text) }
 
-  /// Names are made valid and values cut to ``maximumValue`` bytes; of a name that comes twice the first counts.
-  package init(_ pairs: [(String, String)]) {
+  /// Names are made valid and values are cut; of a name that comes twice the first counts.
+  /// - Parameters:
+  ///   - most: labels that are kept.
+  ///   - longest: bytes of a value that are kept.
+  package init(_ pairs: [(String, String)], most: Int = maximumPairs, longest: Int = maximumValue) {
     var kept: [Pair] = []
-    for (name, value) in pairs.prefix(MetricLabels.maximumPairs) {
+    for (name, value) in pairs.prefix(most) {
       let name = MetricName.label(name)
       guard !kept.contains(where: { $0.name == name }) else { continue }
-      kept.append(Pair(name: name, value: MetricLabels.bounded(value)))
+      kept.append(Pair(name: name, value: MetricLabels.bounded(value, to: longest)))
     }
     self.init(rendering: kept)
   }
@@ -126,10 +129,10 @@ package struct MetricLabels: Sendable, Hashable {
     MetricLabels(rendering: pairs + [Pair(name: name.description, value: MetricLabels.bounded(value))])
   }
 
-  private static func bounded(_ value: String) -> String {
-    guard value.utf8.count > maximumValue else { return value }
-    var cut = value.prefix(maximumValue)
-    while cut.utf8.count > maximumValue { cut.removeLast() }
+  private static func bounded(_ value: String, to longest: Int = maximumValue) -> String {
+    guard value.utf8.count > longest else { return value }
+    var cut = value.prefix(longest)
+    while cut.utf8.count > longest { cut.removeLast() }
     return String(cut)
   }
 

@@ -74,18 +74,54 @@ import Testing
     #expect(board.entries[0].state == .ok && board.names == ["b"])
   }
 
-  @Test("of two that answer with one id the one that the inventory names is right, else the first")
+  @Test("an id that the inventory gives to one gateway is no other's, whoever answers first")
+  func takenName() throws {
+    var board = try board(nil, "a")
+    board.record(.answered(try summary("a")), for: url(0), at: 10, took: 1)
+    #expect(board.entries[0].state == .invalid && board.names == ["h0:8420", "a"])
+    board.record(.answered(try summary("a", "critical", pages: 1)), for: url(1), at: 11, took: 1)
+    #expect(board.entries.map(\.state) == [.invalid, .critical])
+    #expect(
+      board.entries[0].reason
+        == "answers as 'a', which is http://h1:8420 in the inventory: a copied card, or one gateway twice?")
+    #expect(board.entries[1].reason == "parked: no room" && board.names == ["h0:8420", "a"])
+  }
+
+  @Test("two without a name that claim one id are both a fault, under their own places, and neither hides the other")
   func copies() throws {
-    var named = try board(nil, "a")
-    named.record(.answered(try summary("a")), for: url(0), at: 10, took: 1)
-    named.record(.answered(try summary("a")), for: url(1), at: 11, took: 1)
-    #expect(named.entries.map(\.state) == [.invalid, .ok])
-    #expect(named.entries[0].reason == "answers as 'a', as http://h1:8420 does: a copied card?")
-    var unnamed = try board(nil, nil)
-    unnamed.record(.answered(try summary("a")), for: url(0), at: 10, took: 1)
-    unnamed.record(.answered(try summary("a")), for: url(1), at: 11, took: 1)
-    #expect(unnamed.entries.map(\.state) == [.ok, .invalid])
-    #expect(unnamed.names == ["a", "h1:8420"], "no two are called the same")
+    var board = try board(nil, nil, nil)
+    board.record(.answered(try summary("a")), for: url(0), at: 10, took: 1)
+    #expect(board.entries[0].state == .ok && board.names == ["a", "h1:8420", "h2:8420"])
+    board.record(.answered(try summary("a")), for: url(1), at: 11, took: 1)
+    #expect(board.entries.map(\.state) == [.invalid, .invalid, nil])
+    #expect(board.entries[0].since == 11, "at once, and not when it is asked again")
+    #expect(board.entries[0].reason.hasPrefix("answers as 'a', as http://h1:8420 too: a copied card"))
+    #expect(board.entries[1].reason.hasPrefix("answers as 'a', as http://h0:8420 too: a copied card"))
+    #expect(board.names == ["h0:8420", "h1:8420", "h2:8420"])
+    #expect(board.entries.allSatisfy { $0.summary?.gateway == "a" || $0.state == nil }, "what each says is kept")
+    // What calls somebody is not covered by it.
+    board.record(.answered(try summary("a", "critical", pages: 1)), for: url(0), at: 12, took: 1)
+    #expect(board.entries[0].state == .critical)
+    #expect(board.entries[0].reason.hasPrefix("parked: no room; answers as 'a', as http://h1:8420 too"))
+    board.record(.answered(try summary("a")), for: url(2), at: 13, took: 1)
+    #expect(board.entries[2].reason.hasPrefix("answers as 'a', as http://h0:8420 and 1 other too"))
+    // One that is not reached says that, and still has the id.
+    board.record(.unreachable("no route"), for: url(2), at: 14, took: 1)
+    #expect(board.entries[2].reason == "no route")
+    // The list tells them apart, or one has gone.
+    board.replace([try FleetBoardTests.target("h0", name: "a"), try FleetBoardTests.target("h1")])
+    #expect(board.entries.map(\.state) == [.critical, .invalid])
+    board.replace([try FleetBoardTests.target("h1")])
+    #expect(board.entries[0].state == .ok && board.names == ["a"])
+  }
+
+  @Test("who claimed another id first cannot take one that is known, and leaves its owner alone")
+  func lateClaim() throws {
+    var board = try board(nil, nil)
+    board.record(.answered(try summary("a")), for: url(0), at: 10, took: 1)
+    board.record(.answered(try summary("b")), for: url(1), at: 10, took: 1)
+    board.record(.answered(try summary("a")), for: url(1), at: 11, took: 1)
+    #expect(board.entries.map(\.state) == [.ok, .invalid] && board.names == ["a", "b"])
   }
 
   @Test("who is called comes first, then who answers wrongly, who does not answer, tickets, and the rest")

@@ -124,40 +124,4 @@ import Testing
     await monitor.stop()
     await back.stop()
   }
-
-  @Test("the pages are served to who has the token, and Prometheus finds nothing wrong with them")
-  func pages() async throws {
-    let fleet = try await fleet(30, faultyEvery: 3, faults: [.error, .wrongJSON])
-    let monitor = FleetMonitor(quick)
-    monitor.watch(fleet.loaded.fleet)
-    await monitor.finish()
-    let board = monitor.board
-    let address = try #require(ListenAddress("127.0.0.1:0"))
-    let server = try await FleetServer.start(on: address, token: Secret("secret")) { board }
-    func get(_ path: String, _ options: String...) throws -> (status: String, body: String) {
-      let file = fleet.folder.file("page")
-      let answer = try ChildProcess.run(
-        "curl", ["-s", "-o", file, "-w", "%{http_code}"] + options + ["http://127.0.0.1:\(server.port)\(path)"])
-      return (answer.output, TemporaryDirectory.read(file))
-    }
-    let authorization = "Authorization: Bearer secret"
-    #expect(try get("/metrics").status == "401")
-    #expect(try get("/metrics", "-H", "Authorization: Bearer wrong").status == "401")
-    #expect(try get("/healthz").status == "200")
-    #expect(try get("/", "-H", authorization).status == "404")
-    #expect(try get("/metrics", "-H", authorization, "-d", "x").status == "405")
-    let document = try get("/v1/fleet", "-H", authorization)
-    #expect(document.status == "200" && document.body.contains(#""state":"warning""#))
-    let page = try get("/metrics", "-H", authorization)
-    #expect(page.status == "200")
-    #expect(page.body.contains(#"forebay_fleet_gateways{state="unreachable"} 5"#))
-    #expect(page.body.contains(#"forebay_fleet_gateways{state="invalid"} 5"#))
-    #expect(page.body.contains(#"forebay_fleet_gateway_state{gateway="gw-00029",site="plant-0"} 0"#))
-    let checked = try ChildProcess.run(
-      CentralTools.promtool, ["check", "metrics"], input: fleet.folder.write(page.body, to: "metrics"))
-    #expect(checked.status == 0, "\(checked.output)")
-    await server.stop()
-    await monitor.stop()
-    await fleet.gateways.stop()
-  }
 }
