@@ -55,7 +55,7 @@ def disk_writes(pid):
 class House:
     """All of it ends with the house."""
 
-    def __init__(self, folder, binary, linger=None, upstream_port=None, batch=None, stages=None):
+    def __init__(self, folder, binary, linger=None, upstream_port=None, batch=None, stages=None, listen="off"):
         self.folder, self.binary, self.children = folder, binary, []
         self.broker_port, self.upstream_port = free_port(), upstream_port or free_port()
         os.makedirs(folder)
@@ -66,7 +66,7 @@ class House:
             f.write(f"""gateway: {{ id: bench }}
 sources:
   broker: {{ mqtt: {{ url: "mqtt://127.0.0.1:{self.broker_port}" }} }}
-status: {{ listen: off }}
+status: {{ listen: "{listen}" }}
 spool: {{ directory: spool{f", linger: {linger}" if linger else ""} }}
 pipelines:
   bench: {{ from: ["sensors/{{device}}/{{series}}"], key: device, time: {{ field: ts, unit: ms }}{f", batch: {batch}" if batch else ""}{f", {stages}" if stages else ""}, to: upstream }}
@@ -100,19 +100,19 @@ uplinks:
                 child.kill()
                 child.wait()
 
-    def run_daemon(self, environment=None):
+    def run_daemon(self, environment=None, under=()):
         return self.start(
-            [self.binary, "run", "--config", f"{self.folder}/forebay.yaml", "--state", self.folder], environment)
+            [*under, self.binary, "run", "--config", f"{self.folder}/forebay.yaml", "--state", self.folder], environment)
 
-    def daemon(self):
-        """A daemon whose session with the broker is there."""
-        child = self.run_daemon()
+    def daemon(self, under=()):
+        """A daemon whose session with the broker is there; `under` a program that runs it, such as valgrind."""
+        child = self.run_daemon(under=under)
         def connected():
             if child.poll() is not None:
                 raise SystemExit(f"the daemon ended: see {self.folder}/log")
             status = self.status()
             return status and status["sources"][0]["state"] == "connected"
-        wait_until("the daemon is connected", connected, 20)
+        wait_until("the daemon is connected", connected, 120 if under else 20)
         return child
 
     def upstream(self):

@@ -41,6 +41,11 @@ def instructions(kind, command, folder):
         return int(re.search(r"^(\d+),", text, re.M)[1]), {}
     out = os.path.join(folder, "callgrind.out")
     run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"] + command)
+    return callgrind_instructions(out)
+
+
+def callgrind_instructions(out):
+    """As ``instructions``, of a run that has left its profile there."""
     # Callgrind's profile data format: lines of cost belong to the function and the object named last, each by a number
     # that has its name where it stands first; a line behind `calls=` is what the called functions took, which stands
     # with them already.
