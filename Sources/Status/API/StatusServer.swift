@@ -21,6 +21,8 @@ package final class StatusServer: Sendable {
     package var tokensFile: String?
     /// Roles of clients by a name in their certificate.
     package var certificates: [String: Role] = [:]
+    /// How long a connection may take.
+    var limits = ConnectionDeadline.Limits()
 
     package init(host: String, port: Int, anonymous: Role? = .viewer) {
       self.host = host
@@ -85,7 +87,7 @@ package final class StatusServer: Sendable {
   /// - Throws: why it cannot: the port is taken, the address is not ours.
   package func start() async throws -> Int {
     let started = AsyncStream<Int>.makeStream()
-    let limits = ConnectionDeadline.Limits()
+    let limits = settings.limits
     let http = HTTP1Channel(
       responder: responder.respond,
       configuration: .init(

@@ -88,7 +88,7 @@ struct AuditLogTests {
     let directory = try TemporaryDirectory("audit")
     struct Refused: Error {}
     func record(_ path: String, _ body: () async throws -> Int) async throws -> Int {
-      try await AuditLog(directory: path).record(
+      try await AuditTrail(AuditLog(directory: path)).record(
         who: "anna", role: "operator", via: "api", action: "reload", parameters: [:], time: { "now" },
         result: { "done: \($0)" }, body)
     }
@@ -111,7 +111,7 @@ struct AuditLogTests {
   func doneAllTheSame() async throws {
     let directory = try TemporaryDirectory("audit")
     let log = AuditLog(directory: directory.path)
-    let outcome = try await log.record(
+    let outcome = try await AuditTrail(log).record(
       who: "anna", role: "operator", via: "api", action: "reload", parameters: [:], time: { "now" },
       result: { (number: Int) in "done: \(number)" }
     ) {
