@@ -5,8 +5,6 @@ internal import Synchronization
 /// Keeps the HTTP API where the configuration says. One that cannot listen is an alarm and is tried again: the
 /// gateway's work does not depend on being looked at.
 final class StatusService: Sendable {
-  /// Nanoseconds between two attempts to listen.
-  private static let retry: UInt64 = 10_000_000_000
   /// Nanoseconds for answers that have begun, when it stops.
   private static let grace: Int64 = 1_000_000_000
 
@@ -33,8 +31,13 @@ final class StatusService: Sendable {
 
   private let state = Mutex(State())
   private let logger: Logger
+  /// Nanoseconds between two attempts to listen.
+  private let retry: UInt64
 
-  init(logger: Logger) { self.logger = logger }
+  init(logger: Logger, retry: UInt64 = 10_000_000_000) {
+    self.logger = logger
+    self.retry = retry
+  }
 
   /// Where it listens, with the port that was drawn; nil where it does not.
   var listen: String? { state.withLock { $0.running?.listen } }
@@ -60,7 +63,7 @@ final class StatusService: Sendable {
     if await attempt(settings, source) { return }
     let retrying = Task {
       while !Task.isCancelled {
-        try? await Task.sleep(nanoseconds: StatusService.retry)
+        try? await Task.sleep(nanoseconds: retry)
         if Task.isCancelled { return }
         if await attempt(settings, source) { return }
       }

@@ -28,6 +28,8 @@ final class ConnectionDeadline: ChannelDuplexHandler, RemovableChannelHandler {
   private let limits: Limits
   private var deadline = NIODeadline.distantFuture
   private var timer: Scheduled<Void>?
+  /// When the timer fires.
+  private var due = NIODeadline.distantFuture
   /// Requests that have begun and whose answers have not ended.
   private var open = 0
   private var isStreaming = false
@@ -87,13 +89,14 @@ final class ConnectionDeadline: ChannelDuplexHandler, RemovableChannelHandler {
   private func arm(_ time: Int64, _ context: ChannelHandlerContext) {
     deadline = .now() + .nanoseconds(time)
     // A later end is found when the timer fires; an earlier one needs another timer.
-    if timer == nil || time < limits.idle {
+    if timer == nil || deadline < due {
       timer?.cancel()
       schedule(context)
     }
   }
 
   private func schedule(_ context: ChannelHandlerContext) {
+    due = deadline
     timer = context.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) { self.fire(context) }
   }
 

@@ -100,7 +100,9 @@ package final class EventHub: Sendable {
 
   package init() {}
 
-  package var isHeard: Bool { state.withLock { !$0.listeners.isEmpty } }
+  package var isHeard: Bool { listenerCount > 0 }
+
+  package var listenerCount: Int { state.withLock { $0.listeners.count } }
 
   /// Nobody can listen any more.
   package var isClosed: Bool { state.withLock { $0.isClosed } }

@@ -110,7 +110,12 @@ package final class StatusServer: Sendable {
       try await listener.run()
     }
     running.withLock { $0 = Running(listener: listener, task: task) }
-    for await port in started.stream { return port }
+    // A task of its own: where ours is cancelled it would be told that nothing comes, while the listener runs.
+    let port = Task {
+      for await port in started.stream { return Int?.some(port) }
+      return nil
+    }
+    if let port = await port.value { return port }
     running.withLock { $0 = nil }
     try await task.value
     throw CancellationError()
