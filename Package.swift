@@ -156,7 +156,7 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(
       name: "EndToEndTests", dependencies: ["Failpoints", "TestSupport", "CSQLite"],
-      exclude: ["receiver.py", "page.py", "terminal.py"],
+      exclude: ["receiver.py", "page.py", "terminal.py", "seeds.py"],
       swiftSettings: settings),
   ]
 )

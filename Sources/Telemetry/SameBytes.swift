@@ -58,3 +58,12 @@ extension String {
     if isDone == nil { for byte in utf8 { hasher.combine(byte) } }
   }
 }
+
+/// Whether two secrets, or two digests of secrets, are the same: looks at every byte, whatever the first ones say, so
+/// that the time it takes tells nobody how much of a guess was right.
+package func areSameSecrets(_ left: [UInt8], _ right: [UInt8]) -> Bool {
+  guard left.count == right.count else { return false }
+  var difference: UInt8 = 0
+  for (one, other) in zip(left, right) { difference |= one ^ other }
+  return difference == 0
+}

@@ -22,9 +22,7 @@ package struct Secret: Sendable, Hashable, CustomStringConvertible, CustomDebugS
   package var customMirror: Mirror { Mirror(self, children: [], displayStyle: .struct) }
 
   /// Takes as long wherever two of one length differ.
-  package static func == (left: Secret, right: Secret) -> Bool {
-    left.bytes.count == right.bytes.count && zip(left.bytes, right.bytes).reduce(UInt8(0)) { $0 | ($1.0 ^ $1.1) } == 0
-  }
+  package static func == (left: Secret, right: Secret) -> Bool { areSameSecrets(left.bytes, right.bytes) }
 
   package func hash(into hasher: inout Hasher) { hasher.combine(bytes) }
 }

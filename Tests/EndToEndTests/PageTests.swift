@@ -54,6 +54,7 @@ struct PageTests {
         "--rule", "json.syntax",
         "--pipeline", "machines",
         "--payload", "<img src=x onerror=alert(1)>",
+        "--uplink", "central",
         "--token", PageTests.token.text,
       ])
     #expect(looked.status == 0, "\(looked.output)")

@@ -10,6 +10,7 @@ import json
 import pathlib
 import sys
 import time
+import urllib.request
 
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -270,6 +271,45 @@ def silence(page):
     page.wait("the message to go", lambda: not page.find("#notice").text)
 
 
+def act(options, action):
+    """Somebody else pauses or resumes the uplink."""
+    request = urllib.request.Request(
+        f"{options.url}/v1/uplinks/{options.uplink}/{action}", method="POST",
+        headers={"Authorization": f"Bearer {options.token}"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        check(answer.status == 200, f"{action}: {answer.status}")
+
+
+# From now on the page does not look by itself every few seconds: what is planned is dropped, and nothing new planned.
+DEAF_TO_TIME = """
+  const later = window.setTimeout;
+  window.setTimeout = (run, delay, ...rest) => delay === 5000 ? 0 : later(run, delay, ...rest);
+  for (let id = later(() => {}, 0); id > 0; id--) clearTimeout(id);"""
+
+
+def events(page, options):
+    """What others do is shown when it happens, by the events; without them, by looking every few seconds."""
+    page.emulate(1280, "light")
+    for view in ["overview", "on-call"]:
+        page.open(view)
+        page.wait("a stream of events", lambda: page.js(
+            "return performance.getEntriesByType('resource').some(e => e.name.endsWith('v1/status'))"))
+        page.js(DEAF_TO_TIME)
+        act(options, "pause")
+        shown = page.wait(f"{view} to show the pause", lambda: f"paused {options.uplink}" in page.text())
+        act(options, "resume")
+        page.wait(f"{view} to show the end of the pause", lambda: f"paused {options.uplink}" not in page.text())
+        check(not page.js("return violations"), f"{view}: the policy was violated: {page.js('return violations')}")
+        check(shown, f"{view}: nothing is heard")
+    page.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/v1/events"]})
+    page.open("on-call")
+    act(options, "pause")
+    page.wait("the pause without events", lambda: f"paused {options.uplink}" in page.text())
+    act(options, "resume")
+    page.wait("the end of the pause without events", lambda: f"paused {options.uplink}" not in page.text())
+    page.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+
+
 def motion(page):
     """Whoever wants no motion has none."""
     for wish, name in [("no-preference", "breathe"), ("reduce", "none")]:
@@ -301,6 +341,7 @@ def main():
     parser.add_argument("--rule", required=True, help="of the dead letters")
     parser.add_argument("--pipeline", required=True)
     parser.add_argument("--payload", required=True, help="a part of it, as it is to be read")
+    parser.add_argument("--uplink", required=True)
     parser.add_argument("--token", help="of an operator")
     parser.add_argument("--chromium", default="/usr/bin/chromium")
     parser.add_argument("--driver", default="/usr/bin/chromedriver")
@@ -317,6 +358,8 @@ def main():
         motion(page)
         requeue(page, options)
         silence(page)
+        if options.token:
+            events(page, options)
         page.drain()
         # What axe draws for itself and the browser's own pages are no requests.
         outside = {url for url in page.requests if not url.startswith((page.url + "/", "about:", "data:", "chrome:"))}

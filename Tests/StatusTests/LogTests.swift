@@ -161,7 +161,7 @@ struct LogRepeatsTests {
     let log = OperatorLog(.logfmt, hasPriority: false, clock: { (0, 0) }) { bytes in
       lines.withLock { $0.append(String(decoding: bytes, as: UTF8.self)) }
     }
-    var logger = log.logger("test", level: .info)
+    var logger = log.logger("test")
     logger[metadataKey: "source"] = "floor"
     var other = logger
     other[metadataKey: "source"] = "roof"
@@ -177,5 +177,29 @@ struct LogRepeatsTests {
       ])
     #expect(lines.withLock { $0.count } == 8)
     #expect(lines.withLock { $0.last } == head + "warning message=again repeated=4 source=floor\n")
+  }
+
+  @Test("another level and another format count for loggers that are there already, but not for a level of their own")
+  func changed() {
+    let lines = Mutex<[String]>([])
+    let log = OperatorLog(.logfmt, level: .warning, hasPriority: false, clock: { (0, 0) }) { bytes in
+      lines.withLock { $0.append(String(decoding: bytes, as: UTF8.self)) }
+    }
+    let logger = log.logger("test")
+    var quiet = logger
+    quiet.logLevel = .error
+    for level in Logger.Level.allCases {
+      log.level = level
+      #expect(log.level == level && logger.logLevel == level && quiet.logLevel == .error)
+    }
+    log.level = .debug
+    logger.debug("one")
+    log.format = .json
+    logger.debug("two")
+    quiet.warning("not this")
+    log.level = .critical
+    logger.error("nor this")
+    #expect(lines.withLock { $0.map { $0.contains("message=one") } } == [true, false])
+    #expect(lines.withLock { $0.last?.contains(#""message":"two""#) } == true)
   }
 }

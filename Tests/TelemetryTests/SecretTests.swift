@@ -36,4 +36,13 @@ struct SecretTests {
     #expect(Secret("ab") == Secret("ab") && Secret("ab") != Secret("ac") && Secret("ab") != Secret("abc"))
     #expect(Set([Secret("a"), Secret("a"), Secret("b")]).count == 2)
   }
+
+  @Test("is compared to the last byte")
+  func compared() {
+    let bytes: [UInt8] = [1, 2, 3]
+    #expect(areSameSecrets(bytes, [1, 2, 3]) && areSameSecrets([], []))
+    for other: [UInt8] in [[9, 2, 3], [1, 9, 3], [1, 2, 9], [1, 2], [1, 2, 3, 0], []] {
+      #expect(!areSameSecrets(bytes, other) && Secret(bytes) != Secret(other))
+    }
+  }
 }

@@ -109,29 +109,20 @@ extension AuditLog {
     in spool: String, _ action: String, _ parameters: [String: String?], result: (R) -> String,
     _ body: () throws -> R
   ) throws -> R {
-    let log = AuditLog(directory: spool)
-    func entry(_ result: String, begun: Int64?) -> AuditEntry {
-      AuditEntry(
-        who: CommandUser.name, role: "local", via: "command", action: action,
-        parameters: parameters.compactMapValues { $0 }, result: result, begun: begun,
-        time: RFC3339.text(SystemClock.wall()))
-    }
-    func write(_ entry: AuditEntry) -> Int64? {
+    let record = AuditRecord(
+      in: AuditLog(directory: spool), who: CommandUser.name, role: "local", via: "command", action: action,
+      parameters: parameters.compactMapValues { $0 }, time: { RFC3339.text(SystemClock.wall()) })
+    func orComplain<N>(_ write: () throws -> N) -> N? {
       do {
-        return try log.append(entry)
+        return try write()
       } catch {
         Output.complain("forebay: this is not in the audit log: \(error)")
         return nil
       }
     }
-    let begun = write(entry("begun", begun: nil))
-    do {
-      let outcome = try body()
-      _ = write(entry(result(outcome), begun: begun))
-      return outcome
-    } catch {
-      _ = write(entry("failed: \(error)", begun: begun))
-      throw error
-    }
+    let begun = orComplain(record.begin)
+    let outcome = Result(catching: body)
+    orComplain { try record.end(begun: begun, outcome.map(result)) }
+    return try outcome.get()
   }
 }

@@ -50,9 +50,9 @@ struct RunCommand: AsyncParsableCommand {
       Output.complain("forebay: the configuration is refused, and none is kept that ran before")
       throw ExitCode(1)
     }
-    let log = OperatorLog.standard(boot.configuration.logFormat)
+    let log = OperatorLog.standard(boot.configuration)
     defer { log.finish() }
-    let logger = log.logger("forebay", level: boot.configuration.logLevel)
+    let logger = log.logger("forebay")
     if let alarm = boot.alarm { logger.error("configuration refused", metadata: ["alarm": "\(alarm)"]) }
     for warning in boot.configuration.warnings {
       logger.warning("configuration", metadata: ["warning": "\(warning.summary)"])
@@ -145,6 +145,7 @@ struct Supervision: Sendable {
     do {
       let next = try Configuration.load(path: path)
       try await daemon.reload(next)
+      log.adopt(next)
       keep(next)
       logger.notice("configuration reloaded")
     } catch let error as ConfigurationErrors {

@@ -21,9 +21,12 @@ final class DaemonSource: StatusSource {
   private let estimates = DispatchQueue(label: "api-estimates")
   private let waiting = Mutex(0)
 
-  init(daemon: Daemon) { self.daemon = daemon }
+  let auditTrail: AuditTrail
 
-  var auditLog: AuditLog { AuditLog(directory: daemon.spoolDirectory) }
+  init(daemon: Daemon) {
+    self.daemon = daemon
+    auditTrail = AuditTrail(AuditLog(directory: daemon.spoolDirectory))
+  }
 
   var spool: SpoolQueries { SpoolQueries(spool: daemon.spoolDirectory) }
 
@@ -34,7 +37,7 @@ final class DaemonSource: StatusSource {
   func perform(_ action: StatusAction, for caller: Caller) async throws(StatusFault) -> [UInt8] {
     try await faulty {
       guard let (name, parameters) = action.audited else { return try await self.outcome(of: action, caller) }
-      return try await self.auditLog.record(
+      return try await self.auditTrail.record(
         who: caller.name, role: caller.role.rawValue, via: "api", action: name, parameters: parameters,
         time: { RFC3339.text(SystemClock.wall()) },
         result: { "done: \(String(decoding: $0.prefix(300), as: UTF8.self))" }

@@ -1,3 +1,4 @@
+internal import Dispatch
 internal import FoundationEssentials
 internal import Logging
 internal import Spool
@@ -15,6 +16,8 @@ final class PausedUplinks: Sendable {
   }
 
   private let path: String
+  /// Where the file is written: that blocks.
+  private let queue = DispatchQueue(label: "paused-uplinks")
   private let pauses: Mutex<[Pause]>
 
   /// - Parameter spool: the folder.
@@ -36,14 +39,19 @@ final class PausedUplinks: Sendable {
 
   /// Kept before it takes effect.
   /// - Parameter pause: nil: it is no longer paused.
-  func set(_ uplink: String, _ pause: Pause?) throws {
-    try pauses.withLock { pauses in
-      var next = pauses.filter { $0.uplink != uplink }
-      if let pause { next.append(pause) }
-      next.sort { $0.uplink < $1.uplink }
-      try FileSystem.replace(path, with: Array(try Output.json(next).utf8))
-      pauses = next
+  func set(_ uplink: String, _ pause: Pause?) async throws {
+    try await withCheckedThrowingContinuation { (done: CheckedContinuation<Void, any Error>) in
+      queue.async { [self] in done.resume(with: Result { try write(uplink, pause) }) }
     }
+  }
+
+  /// The file is written outside the lock, for the status waits for that; on the queue nobody else changes them.
+  private func write(_ uplink: String, _ pause: Pause?) throws {
+    var next = all.filter { $0.uplink != uplink }
+    if let pause { next.append(pause) }
+    next.sort { $0.uplink < $1.uplink }
+    try FileSystem.replace(path, with: Array(try Output.json(next).utf8))
+    pauses.withLock { [next] in $0 = next }
   }
 
   private static func read(_ path: String) throws -> [Pause] {

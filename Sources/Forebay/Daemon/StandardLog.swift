@@ -3,17 +3,20 @@ internal import Status
 
 extension OperatorLog {
   /// The daemon's log, on standard error, where journald, a terminal or a file takes it.
-  static func standard(_ choice: Configuration.LogFormatChoice) -> OperatorLog {
-    let isJournal = journalTakesStandardError(variable: getenv("JOURNAL_STREAM").map { String(cString: $0) })
-    let format: LogFormat =
-      switch choice {
-      case .auto: isJournal ? .json : .logfmt
-      case .logfmt: .logfmt
-      case .json: .json
-      }
-    return OperatorLog(
-      format, hasPriority: isJournal, clock: { (SystemClock.wall(), SystemClock.monotonic()) },
-      write: { StandardStream.error.write($0) })
+  static func standard(_ configuration: Configuration) -> OperatorLog {
+    OperatorLog(
+      LogFormat(configuration.logFormat), level: configuration.logLevel, hasPriority: isJournal,
+      clock: { (SystemClock.wall(), SystemClock.monotonic()) }, write: { StandardStream.error.write($0) })
+  }
+
+  /// Level and format of another configuration, for the lines from now on.
+  func adopt(_ configuration: Configuration) {
+    format = LogFormat(configuration.logFormat)
+    level = configuration.logLevel
+  }
+
+  fileprivate static var isJournal: Bool {
+    journalTakesStandardError(variable: getenv("JOURNAL_STREAM").map { String(cString: $0) })
   }
 
   /// Whether standard error is the connection to journald that `JOURNAL_STREAM` names: device and inode, in decimal
@@ -22,5 +25,16 @@ extension OperatorLog {
     var status = stat()
     guard let variable, fstat(STDERR_FILENO, &status) == 0 else { return false }
     return variable == "\(status.st_dev):\(status.st_ino)"
+  }
+}
+
+extension LogFormat {
+  fileprivate init(_ choice: Configuration.LogFormatChoice) {
+    self =
+      switch choice {
+      case .auto: OperatorLog.isJournal ? .json : .logfmt
+      case .logfmt: .logfmt
+      case .json: .json
+      }
   }
 }

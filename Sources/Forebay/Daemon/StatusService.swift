@@ -5,36 +5,50 @@ internal import Synchronization
 /// Keeps the HTTP API where the configuration says. One that cannot listen is an alarm and is tried again: the
 /// gateway's work does not depend on being looked at.
 final class StatusService: Sendable {
-  /// Nanoseconds between two attempts to listen.
-  private static let retry: UInt64 = 10_000_000_000
   /// Nanoseconds for answers that have begun, when it stops.
   private static let grace: Int64 = 1_000_000_000
 
+  /// A server that listens, and what there is only while it does.
+  private struct Running: Sendable {
+    var server: StatusServer
+    /// With the port that was drawn.
+    var listen: String
+    var telling: Task<Void, Never>
+
+    func stop(grace: Int64) async {
+      telling.cancel()
+      await server.stop(grace: grace)
+    }
+  }
+
   private struct State: Sendable {
     var settings: StatusServer.Settings?
-    var server: StatusServer?
-    var listen: String?
+    var running: Running?
     var fault: String?
     var retrying: Task<Void, Never>?
     var sampling: Task<Void, Never>?
-    var telling: Task<Void, Never>?
   }
 
   private let state = Mutex(State())
   private let logger: Logger
+  /// Nanoseconds between two attempts to listen.
+  private let retry: UInt64
 
-  init(logger: Logger) { self.logger = logger }
+  init(logger: Logger, retry: UInt64 = 10_000_000_000) {
+    self.logger = logger
+    self.retry = retry
+  }
 
   /// Where it listens, with the port that was drawn; nil where it does not.
-  var listen: String? { state.withLock { $0.listen } }
+  var listen: String? { state.withLock { $0.running?.listen } }
 
   /// Why it does not listen although it should, or not as it should.
-  var fault: String? { state.withLock { $0.fault ?? $0.server?.tokensFault } }
+  var fault: String? { state.withLock { $0.fault ?? $0.running?.server.tokensFault } }
 
   /// Listens there from now on, and nowhere else; returns after the first attempt.
   /// - Parameter settings: nil: off.
   func apply(_ settings: StatusServer.Settings?, source: DaemonSource) async {
-    let (same, server) = state.withLock { ($0.settings == settings, $0.server) }
+    let (same, server) = state.withLock { ($0.settings == settings, $0.running?.server) }
     guard !same else {
       server.map(renew)
       return
@@ -49,7 +63,7 @@ final class StatusService: Sendable {
     if await attempt(settings, source) { return }
     let retrying = Task {
       while !Task.isCancelled {
-        try? await Task.sleep(nanoseconds: StatusService.retry)
+        try? await Task.sleep(nanoseconds: retry)
         if Task.isCancelled { return }
         if await attempt(settings, source) { return }
       }
@@ -62,14 +76,12 @@ final class StatusService: Sendable {
       defer { state = State() }
       return state
     }
-    let (retrying, server) = (old.retrying, old.server)
     old.sampling?.cancel()
-    old.telling?.cancel()
-    retrying?.cancel()
-    await retrying?.value
-    await server?.stop(grace: StatusService.grace)
+    old.retrying?.cancel()
+    await old.retrying?.value
+    await old.running?.stop(grace: StatusService.grace)
     // What was begun while it was cancelled.
-    await state.withLock { $0.server.take() }?.stop(grace: 0)
+    await state.withLock { $0.running.take() }?.stop(grace: 0)
   }
 
   /// Keeps the history while somebody can ask for it.
@@ -83,7 +95,7 @@ final class StatusService: Sendable {
   /// Tells those who listen to the events what has happened.
   private func tell(_ hub: EventHub, _ source: DaemonSource) async {
     var events = GatewayEvents()
-    while !Task.isCancelled {
+    while !Task.isCancelled, !hub.isClosed {
       try? await Task.sleep(nanoseconds: GatewayEvents.interval)
       guard hub.isHeard else {
         events.forget()
@@ -92,7 +104,7 @@ final class StatusService: Sendable {
       guard let report = try? await source.daemon.report(), let summary = try? await source.answer(.summary) else {
         continue
       }
-      let entries = (try? source.auditLog.entries(limit: GatewayEvents.audited)) ?? []
+      let entries = (try? await source.auditTrail.entries(limit: GatewayEvents.audited)) ?? []
       for event in (try? events.look(report, summary: summary, entries)) ?? [] { hub.publish(event) }
     }
   }
@@ -119,9 +131,7 @@ final class StatusService: Sendable {
       let listen = ListenAddress(host: settings.host, port: port).description
       let telling = Task { await tell(hub, source) }
       state.withLock {
-        $0.server = server
-        $0.telling = telling
-        $0.listen = listen
+        $0.running = Running(server: server, listen: listen, telling: telling)
         $0.fault = nil
       }
       logger.notice("the status API listens", metadata: ["address": "\(listen)"])

@@ -27,7 +27,7 @@ final class Uplinks: Sendable {
   /// - Returns: false where there is no such uplink.
   func pause(_ name: String, _ pause: PausedUplinks.Pause?) async throws -> Bool {
     guard let driver = drivers.withLock({ $0[name] }) else { return false }
-    try pauses.set(name, pause)
+    try await pauses.set(name, pause)
     await driver.pause(pause != nil)
     return true
   }

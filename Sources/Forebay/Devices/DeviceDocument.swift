@@ -87,7 +87,9 @@ extension PipelineWorker {
       document.sequences = await self.look(at: query.pipeline) { core in keys.map(core.sequence(of:)) } ?? []
     }
     if query.values != .none {
-      document.readings = try LastReadings.find(devices, of: settings, version: version, in: try logReader())
+      document.readings = try await LastReadings.find(devices, of: settings, version: version) { [self] in
+        try logReader()
+      }
     }
     return .document(document.bytes)
   }

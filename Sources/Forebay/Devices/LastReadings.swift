@@ -1,3 +1,4 @@
+internal import Dispatch
 internal import Pipeline
 internal import Spool
 internal import Telemetry
@@ -53,6 +54,22 @@ struct LastReadings {
       }
     }
     return found
+  }
+
+  /// Where the log is read: that blocks, and one after the other is enough.
+  private static let queue = DispatchQueue(label: "last-readings")
+
+  /// The same for those who must not block.
+  static func find(
+    _ devices: [DeviceView.Device], of settings: PipelineSettings, version: String,
+    in reader: @escaping @Sendable () throws -> LogReader
+  ) async throws -> [Found] {
+    try await withCheckedThrowingContinuation { continuation in
+      queue.async {
+        continuation.resume(
+          with: Result { try find(devices, of: settings, version: version, in: try reader()) })
+      }
+    }
   }
 
   private struct Missing: Error { var reason: String }

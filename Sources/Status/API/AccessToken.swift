@@ -75,15 +75,7 @@ package struct AccessTokenFile: Sendable, Hashable {
   package func holder(of text: String) -> AccessToken? {
     let digest = AccessToken.digest(of: text)
     var holder: AccessToken?
-    for token in tokens where AccessTokenFile.areSame(token.digest.bytes, digest.bytes) { holder = token }
+    for token in tokens where areSameSecrets(token.digest.bytes, digest.bytes) { holder = token }
     return holder
-  }
-
-  /// Looks at every byte, whatever the first ones say.
-  static func areSame(_ left: [UInt8], _ right: [UInt8]) -> Bool {
-    guard left.count == right.count else { return false }
-    var difference: UInt8 = 0
-    for (one, other) in zip(left, right) { difference |= one ^ other }
-    return difference == 0
   }
 }

@@ -13,20 +13,23 @@ final class ConnectionDeadline: ChannelDuplexHandler, RemovableChannelHandler {
   typealias OutboundIn = HTTPResponsePart
   typealias OutboundOut = HTTPResponsePart
 
+  /// Nanoseconds.
   struct Limits: Sendable, Hashable {
     /// From the connection, TLS included, to the end of the first request's head.
-    var head = TimeAmount.seconds(10)
+    var head: Int64 = 10_000_000_000
     /// From the head to the last byte of the answer that the client has taken.
-    var answer = TimeAmount.seconds(60)
+    var answer: Int64 = 60_000_000_000
     /// Between an answer and the head of the next request.
-    var idle = TimeAmount.seconds(75)
+    var idle: Int64 = 75_000_000_000
     /// Between two pieces of a stream of events that the client has taken; several times its heartbeat.
-    var stream = TimeAmount.seconds(60)
+    var stream: Int64 = 60_000_000_000
   }
 
   private let limits: Limits
   private var deadline = NIODeadline.distantFuture
   private var timer: Scheduled<Void>?
+  /// When the timer fires.
+  private var due = NIODeadline.distantFuture
   /// Requests that have begun and whose answers have not ended.
   private var open = 0
   private var isStreaming = false
@@ -54,6 +57,12 @@ final class ConnectionDeadline: ChannelDuplexHandler, RemovableChannelHandler {
     context.fireChannelRead(data)
   }
 
+  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+    // Who closes its side while it listens to events has gone: it has nothing more to ask. Others may wait for answers.
+    if isStreaming, case .inputClosed? = event as? ChannelEvent { context.close(promise: nil) }
+    context.fireUserInboundEventTriggered(event)
+  }
+
   func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
     let isEnd: Bool
     switch unwrapOutboundIn(data) {
@@ -77,16 +86,17 @@ final class ConnectionDeadline: ChannelDuplexHandler, RemovableChannelHandler {
     arm(open > 0 ? limits.answer : limits.idle, context)
   }
 
-  private func arm(_ time: TimeAmount, _ context: ChannelHandlerContext) {
-    deadline = .now() + time
+  private func arm(_ time: Int64, _ context: ChannelHandlerContext) {
+    deadline = .now() + .nanoseconds(time)
     // A later end is found when the timer fires; an earlier one needs another timer.
-    if timer == nil || time < limits.idle {
+    if timer == nil || deadline < due {
       timer?.cancel()
       schedule(context)
     }
   }
 
   private func schedule(_ context: ChannelHandlerContext) {
+    due = deadline
     timer = context.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) { self.fire(context) }
   }
 

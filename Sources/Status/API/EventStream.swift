@@ -16,30 +16,30 @@ enum EventStream {
     return buffer
   }
 
-  /// Writes events and heartbeats until the listener goes or the hub is closed.
-  static func body(_ events: AsyncStream<EventHub.Event>) -> ResponseBody {
+  /// Writes events and heartbeats until the listener goes, the hub is closed or the listener may no longer listen.
+  /// - Parameter isPermitted: asked before anything is written: a token may have been withdrawn.
+  static func body(
+    _ listener: EventHub.Listener, isPermitted: @escaping @Sendable () async -> Bool
+  ) -> ResponseBody {
     ResponseBody { writer in
-      // Heads leave with the first bytes of the body: the client sees at once that it is connected.
-      try await writer.write(ByteBuffer(string: ": forebay\nretry: 5000\n\n"))
       // The heartbeats come in by the same stream, so that one task writes.
-      let (merged, continuation) = AsyncStream<EventHub.Event?>.makeStream(
-        bufferingPolicy: .bufferingNewest(EventHub.buffered))
-      let forwarding = Task {
-        for await event in events { continuation.yield(event) }
-        continuation.finish()
-      }
       let beating = Task {
-        while !Task.isCancelled {
+        while true {
           try await Task.sleep(nanoseconds: heartbeat)
-          continuation.yield(nil)
+          listener.ring()
         }
       }
       defer {
-        forwarding.cancel()
         beating.cancel()
+        listener.leave()
       }
-      for await event in merged {
-        try await writer.write(event.map(text) ?? ByteBuffer(string: ":\n\n"))
+      // Heads leave with the first bytes of the body: the client sees at once that it is connected.
+      try await writer.write(ByteBuffer(string: ": forebay\nretry: 5000\n\n"))
+      for await _ in listener.wake {
+        guard await isPermitted() else { break }
+        let events = listener.take()
+        if events.isEmpty { try await writer.write(ByteBuffer(string: ":\n\n")) }
+        for event in events { try await writer.write(text(event)) }
       }
       try await writer.finish(nil)
     }

@@ -34,13 +34,23 @@ final class RequestGate: Sendable {
   func caller(
     for route: Route, _ head: HTTPRequest, _ channel: any Channel
   ) async throws(Problem) -> Caller {
+    try await caller(needing: route.role, changes: route.method == .post, head, channel)
+  }
+
+  /// Whether whoever made the request may see how things are, by what the file of tokens says now.
+  func mayView(_ head: HTTPRequest, _ channel: any Channel) async -> Bool {
+    (try? await caller(needing: .viewer, changes: false, head, channel)) != nil
+  }
+
+  private func caller(
+    needing role: Role?, changes: Bool, _ head: HTTPRequest, _ channel: any Channel
+  ) async throws(Problem) -> Caller {
     let authorization = head.headerFields[.authorization]
     let credentials = AccessRules.Credentials(
       holder: authorization.flatMap(RequestGate.token).flatMap { tokens?.holder(of: $0) },
       isAuthorized: authorization != nil,
-      names: authorization == nil && route.role != nil ? await names(of: channel) : [])
-    return try rules.caller(
-      needing: route.role, changes: route.method == .post, credentials, head.headerFields)
+      names: authorization == nil && role != nil ? await names(of: channel) : [])
+    return try rules.caller(needing: role, changes: changes, credentials, head.headerFields)
   }
 
   /// RFC 6750, section 2.1; the scheme's case does not matter (RFC 9110, section 11.1).

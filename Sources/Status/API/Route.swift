@@ -12,6 +12,8 @@ struct Route: Sendable {
     var source: any StatusSource
     var hub: EventHub
     var caller: Caller
+    /// Whether the caller may view: of interest where everybody may ask.
+    var mayView: Bool
     /// Of the path, by name.
     var path: [String: String]
     /// Of the query.
@@ -29,8 +31,7 @@ struct Route: Sendable {
     /// The caller has it already: 304.
     case unchanged
     /// Events, for as long as the client stays.
-    case events(AsyncStream<EventHub.Event>)
-
+    case events(EventHub.Listener)
   }
 
   /// `GET` or `POST`; a `HEAD` is answered like a `GET`.

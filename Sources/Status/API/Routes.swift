@@ -24,7 +24,7 @@ enum Routes {
 
   static let alive = Route(.get, "/healthz", nil) { call async throws(Problem) in
     let health = await call.source.health()
-    return .state(health.isAlive ? 200 : 503, state(health.isAlive ? [] : ["the pipelines' thread stands still"]))
+    return .state(health.isAlive ? 200 : 503, state(standstill(health), for: call))
   }
 
   static let metrics = Route(.get, "/metrics", .viewer) { call async throws(Problem) in
@@ -36,8 +36,8 @@ enum Routes {
     alive,
     Route(.get, "/readyz", nil) { call async throws(Problem) in
       let health = await call.source.health()
-      let isReady = health.isAlive && health.notReady.isEmpty
-      return .state(isReady ? 200 : 503, state(health.notReady))
+      let reasons = standstill(health) + health.notReady
+      return .state(reasons.isEmpty ? 200 : 503, state(reasons, for: call))
     },
     Route(.get, "/openapi.json", nil) { _ async throws(Problem) in .json(PackageResources.openapi_json) },
     metrics,
@@ -73,11 +73,11 @@ enum Routes {
       try await call.ask(.auditLog(try call.page(upTo: 1000)))
     },
     Route(.get, "/v1/events", .viewer) { call async throws(Problem) in
-      guard let events = call.hub.listen() else {
+      guard let listener = call.hub.listen() else {
         throw Problem(
           503, "Unavailable", "\(EventHub.maximumListeners) listen already", headers: [.retryAfter: "60"])
       }
-      return .events(events)
+      return .events(listener)
     },
     // A batch's name has slashes: it stands in the query.
     Route(.get, "/v1/lineage", .viewer, parameters: ["batch"]) { call async throws(Problem) in
@@ -93,10 +93,16 @@ enum Routes {
     Route(.get, template, .viewer) { call async throws(Problem) in try await call.ask(question) }
   }
 
-  private static func state(_ reasons: [String]) -> [UInt8] {
+  private static func standstill(_ health: StatusHealth) -> [String] {
+    health.isAlive ? [] : ["the pipelines' thread stands still"]
+  }
+
+  /// Everybody gets the state; the reasons name sources, disks and faults, and are for those who may see them.
+  private static func state(_ reasons: [String], for call: Route.Call) -> [UInt8] {
     var writer = JSONWriter(capacity: 128)
     writer.object { object in
       object.value("status", reasons.isEmpty ? "ok" : "failing")
+      guard call.mayView else { return }
       object.array("reasons") { list in
         for reason in reasons { list.value(nil, reason) }
       }

@@ -42,11 +42,16 @@ struct StatusResponder: Sendable {
     headers[.xContentTypeOptions] = "nosniff"
     headers[StatusResponder.referrerPolicy] = "no-referrer"
     headers[StatusResponder.resourcePolicy] = "same-origin"
-    if case .events(let events) = reply {
+    if case .events(let listener) = reply {
       headers[.contentType] = EventStream.contentType
       let head = HTTPResponse(status: .ok, headerFields: headers)
       guard request.method != .head else { return try await writer.writeResponse(head) }
-      return try await writer.write(response: head, body: EventStream.body(events))
+      // Who has gone is not listened for until there is something to write.
+      channel.closeFuture.whenComplete { _ in listener.leave() }
+      let requestHead = request.head
+      return try await writer.write(
+        response: head,
+        body: EventStream.body(listener) { await gate.mayView(requestHead, channel) })
     }
     let (status, body, contentType) = parts(of: reply)
     if status != 304 {
@@ -102,8 +107,10 @@ struct StatusResponder: Sendable {
       throw .invalid("this resource has no parameter \(unknown.shortened(to: 64))")
     }
     let body = route.method == .post ? try await body(of: request) : []
+    let mayView = route.role != nil ? true : await gate.mayView(request.head, channel)
     let call = Route.Call(
-      source: source, hub: hub, caller: caller, path: names, parameters: target.parameters, body: body)
+      source: source, hub: hub, caller: caller, mayView: mayView, path: names, parameters: target.parameters,
+      body: body)
     return (try await route.handler(call), nil)
   }
 

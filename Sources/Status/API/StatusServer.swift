@@ -24,6 +24,8 @@ package final class StatusServer: Sendable {
     /// Connections at once: a page, a scraper, a fleet's puller and a few people with room to spare; each may cost
     /// some 50 kB, and holds the answer that it is being sent.
     package var maximumConnections = 64
+    /// How long a connection may take.
+    var limits = ConnectionDeadline.Limits()
 
     package init(host: String, port: Int, anonymous: Role? = .viewer) {
       self.host = host
@@ -88,7 +90,7 @@ package final class StatusServer: Sendable {
   /// - Throws: why it cannot: the port is taken, the address is not ours.
   package func start() async throws -> Int {
     let started = AsyncStream<Int>.makeStream()
-    let limits = ConnectionDeadline.Limits()
+    let limits = settings.limits
     let http = HTTP1Channel(
       responder: responder.respond,
       configuration: .init(
@@ -111,7 +113,12 @@ package final class StatusServer: Sendable {
       try await listener.run()
     }
     running.withLock { $0 = Running(listener: listener, task: task) }
-    for await port in started.stream { return port }
+    // A task of its own: where ours is cancelled it would be told that nothing comes, while the listener runs.
+    let port = Task {
+      for await port in started.stream { return Int?.some(port) }
+      return nil
+    }
+    if let port = await port.value { return port }
     running.withLock { $0 = nil }
     try await task.value
     throw CancellationError()

@@ -6,6 +6,7 @@ package struct AuditEntry: Sendable, Hashable, Codable {
   /// Bytes of a line, at most: texts are cut to fit, even where each of their bytes takes six.
   package static let maximumBytes = 12_288
   private static let maximumParameters = 8
+  private static let maximumResult = 400
 
   /// From 1, without gaps.
   package var number: Int64
@@ -56,9 +57,19 @@ package struct AuditEntry: Sendable, Hashable, Codable {
       uniqueKeysWithValues: parameters.sorted { $0.key < $1.key }.prefix(AuditEntry.maximumParameters).map {
         ($0.key.shortened(to: 32), $0.value.shortened(to: 128))
       })
-    self.result = result.shortened(to: 400)
+    self.result = result.shortened(to: AuditEntry.maximumResult)
     self.begun = begun
     previous = Digest.zero.hex
+  }
+
+  /// The entry that says what came of it.
+  /// - Parameter begun: the number of this one.
+  func ended(_ result: String, begun: Int64?, time: String) -> AuditEntry {
+    var entry = self
+    entry.result = result.shortened(to: AuditEntry.maximumResult)
+    entry.begun = begun
+    entry.time = time
+    return entry
   }
 }
 
@@ -86,12 +97,19 @@ struct AuditChain {
   /// The newest entry, and its line's digest.
   private(set) var last: (entry: AuditEntry, digest: Digest)?
   /// Lines that are no entries: torn off, if the next entry says so.
-  private var unexplained: (bytes: Int, place: String)?
+  private var unexplained: (bytes: Int, place: String, mayBeTorn: Bool)?
 
-  /// - Parameter place: for people.
-  mutating func take(_ line: [UInt8], place: String) {
+  /// - Parameters:
+  ///   - isWhole: its line feed is there.
+  ///   - place: for people.
+  mutating func take(_ line: [UInt8], isWhole: Bool, place: String) {
     guard let entry = AuditEntry(line: line) else {
-      unexplained = ((unexplained?.bytes ?? 0) + line.count, unexplained?.place ?? place)
+      // A power cut leaves the beginning of an entry. It has a line feed only where the next entry was torn, too.
+      let mayBeTorn = !isWhole || line.last != UInt8(ascii: "}")
+      unexplained = (
+        (unexplained?.bytes ?? 0) + line.count, unexplained?.place ?? place,
+        (unexplained?.mayBeTorn ?? true) && mayBeTorn
+      )
       return
     }
     func fault(_ text: String) { verification.faults.append("\(place): \(text)") }
@@ -119,8 +137,15 @@ struct AuditChain {
     verification.head = digest.hex
   }
 
+  /// What stands at the very end has no entry behind it that could confirm it: there it is judged by itself.
   mutating func finish() {
-    if unexplained != nil { verification.torn += 1 }
+    if let lines = unexplained {
+      if lines.mayBeTorn {
+        verification.torn += 1
+      } else {
+        verification.faults.append("\(lines.place): this is no entry")
+      }
+    }
     unexplained = nil
   }
 }

@@ -61,7 +61,9 @@ package struct AuditLog: Sendable {
       var chain = AuditChain()
       for path in [older, path] {
         guard let bytes = try read(path, from: 0) else { continue }
-        AuditLog.lines(bytes) { number, line, _ in chain.take(line, place: "\(path):\(number)") }
+        AuditLog.lines(bytes) { number, line, isWhole in
+          chain.take(line, isWhole: isWhole, place: "\(path):\(number)")
+        }
       }
       chain.finish()
       return chain.verification
@@ -85,6 +87,15 @@ package struct AuditLog: Sendable {
     return found
   }
 
+  /// Changes with every entry.
+  package var stamp: [Int64] {
+    var info = Glibc.stat()
+    guard stat(path, &info) == 0 else { return [] }
+    return [
+      Int64(info.st_ino), Int64(info.st_size), Int64(info.st_mtim.tv_sec), Int64(info.st_mtim.tv_nsec),
+    ]
+  }
+
   // MARK: Files
 
   private struct End {
@@ -103,15 +114,18 @@ package struct AuditLog: Sendable {
       let size = fileSize(path)
       if path == self.path { end.size = size }
       guard let bytes = try read(path, from: max(0, size - AuditLog.tail)) else { continue }
+      var torn = 0
       AuditLog.lines(bytes) { _, line, isWhole in
         if let entry = AuditEntry(line: line) {
           end.last = (entry, Digest(of: line))
-          end.torn = 0
+          torn = 0
         } else {
-          end.torn += line.count
+          torn += line.count
         }
         if path == self.path { end.endsWithinLine = !isWhole }
       }
+      // A file that begins with a torn entry has nothing else: that counts beside what the older one ends with.
+      end.torn += torn
       if end.last != nil { return end }
     }
     return end

@@ -34,33 +34,3 @@ extension StatusAction {
     }
   }
 }
-
-extension AuditLog {
-  /// Writes down that it begins, does it, and writes down what came of it. What cannot be written down is not begun.
-  /// - Parameters:
-  ///   - time: RFC 3339, now.
-  ///   - result: what came of it, in a few words.
-  package func record<R: Sendable>(
-    who: String, role: String, via: String, action: String, parameters: [String: String],
-    time: @Sendable () -> String, result: @Sendable (R) -> String, _ body: () async throws -> R
-  ) async throws -> R {
-    func entry(_ result: String, begun: Int64?) -> AuditEntry {
-      AuditEntry(
-        who: who, role: role, via: via, action: action, parameters: parameters, result: result, begun: begun,
-        time: time())
-    }
-    let begun = try append(entry("begun", begun: nil))
-    let outcome: R
-    do {
-      outcome = try await body()
-    } catch {
-      // The fault that the caller gets is the action's.
-      _ = try? append(entry("failed: \(error)", begun: begun))
-      throw error
-    }
-    // It is done, whether that can be written down or not: who is told that it failed does it again. The log has that
-    // it was begun.
-    _ = try? append(entry(result(outcome), begun: begun))
-    return outcome
-  }
-}

@@ -63,6 +63,39 @@ async function request(path, options = {}) {
 export const getJSON = async (path) => (await request(path)).json();
 export const getText = async (path) => (await request(path, { accept: 'text/plain' })).text();
 
+/** Milliseconds without a word after which a stream of events is dead: several times its sign of life. */
+const silence = 40000;
+
+/**
+ * Tells the names of the events under a path as they come, and returns when no more do. An EventSource would do the
+ * same, but cannot show a token.
+ */
+export async function listen(path, heard, ending) {
+  const headers = { Accept: 'text/event-stream' };
+  if (token.value) headers.Authorization = `Bearer ${token.value}`;
+  const answer = await fetch(path, {
+    headers,
+    cache: 'no-store',
+    credentials: 'omit',
+    redirect: 'error',
+    signal: ending.signal,
+  });
+  if (!answer.ok) throw new Failure(answer.status, `the answer was ${answer.status}`);
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  for (;;) {
+    const dead = setTimeout(() => ending.abort(), silence);
+    const { value, done } = await reader.read().finally(() => clearTimeout(dead));
+    if (done) return;
+    const events = (rest + value).split('\n\n');
+    rest = events.pop();
+    for (const event of events) {
+      const name = /^event: (.+)$/m.exec(event);
+      if (name) heard(name[1]);
+    }
+  }
+}
+
 /** An operator's action. An estimate reads much of the log, so that it may take its time. */
 export async function post(path, body = {}) {
   const answer = await request(path, { method: 'POST', body, patience: 60000 });

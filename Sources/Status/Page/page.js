@@ -1,6 +1,6 @@
 // The page: which view is shown, what it needs, and how often that is fetched.
 
-import { getJSON, getText, parseMetrics, token } from './api.js';
+import { getJSON, getText, listen, parseMetrics, token } from './api.js';
 import { lastHour } from './charts.js';
 import { ask } from './dialog.js';
 import { h, patch } from './dom.js';
@@ -122,9 +122,52 @@ async function look() {
 }
 
 document.addEventListener('visibilitychange', () => {
-  if (document.visibilityState === 'visible') look();
-  else clearTimeout(timer);
+  if (document.visibilityState === 'visible') {
+    look();
+    hear();
+  } else {
+    clearTimeout(timer);
+    // A browser keeps few connections to one place, and the gateway few listeners.
+    hearing?.abort();
+  }
 });
+
+// MARK: Hearing
+
+/** Events after which a view shows something else; the look every few seconds is for figures, and where nothing is heard. */
+const telling = new Set(['alarm', 'audit', 'replay', 'lost']);
+
+let hearing = null;
+let hearAgain = null;
+let soon = null;
+
+async function hear() {
+  clearTimeout(hearAgain);
+  if (hearing) return;
+  const mine = new AbortController();
+  hearing = mine;
+  let pause = every;
+  try {
+    await listen('v1/events', heard, mine);
+  } catch (failure) {
+    // So many listen already.
+    if (failure.status === 503) pause = 60;
+  }
+  hearing = null;
+  if (document.visibilityState === 'visible') hearAgain = setTimeout(hear, pause * 1000);
+}
+
+function heard(name) {
+  // The rates of the third view are those between two looks, which are best equally long.
+  if (!telling.has(name) || current() === 'debug') return;
+  // Those of one moment come together: one look is for all of them, and another for the summary, which the gateway
+  // makes anew once a second at most.
+  clearTimeout(soon);
+  soon = setTimeout(() => {
+    look();
+    soon = setTimeout(look, 1100);
+  }, 100);
+}
 
 // MARK: Telling
 
@@ -266,3 +309,4 @@ document.querySelector('.skip').addEventListener('click', (event) => {
 });
 setInterval(age, 1000);
 route();
+hear();

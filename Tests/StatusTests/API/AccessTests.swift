@@ -33,14 +33,6 @@ struct AccessTests {
     #expect(fault?.description.contains("secretsecret") == false)
   }
 
-  @Test("the comparison looks at everything")
-  func comparison() {
-    #expect(AccessTokenFile.areSame([1, 2, 3], [1, 2, 3]))
-    #expect(!AccessTokenFile.areSame([1, 2, 3], [1, 2, 4]))
-    #expect(!AccessTokenFile.areSame([9, 2, 3], [1, 2, 3]))
-    #expect(!AccessTokenFile.areSame([1, 2], [1, 2, 3]))
-  }
-
   static let rules = AccessRules(
     isLoopback: false, anonymous: nil, hosts: [], certificates: ["ops.example": .operator, "scraper": .viewer])
 

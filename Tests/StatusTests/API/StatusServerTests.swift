@@ -143,6 +143,24 @@ struct StatusServerTests {
     }
   }
 
+  @Test("why it does not work is told to those who may see it, and to nobody else")
+  func reasons() async throws {
+    let directory = try TemporaryDirectory("reasons")
+    let file = try Self.tokens(directory)
+    try await with({
+      $0.anonymous = nil
+      $0.tokensFile = file
+    }) { rig in
+      rig.source.isReady.withLock { $0 = false }
+      let (bare, full) = (#"{"status":"failing"}"#, #"{"status":"failing","reasons":["parked"]}"#)
+      for (token, text) in [(nil, bare), ("wrong", bare), (Self.anna, full)] {
+        let ready = try PlainHTTP(port: rig.port, token: token).get("/readyz")
+        #expect(ready.status == 503 && ready.text == text)
+      }
+      #expect(try rig.http.get("/healthz").text == #"{"status":"ok"}"#)
+    }
+  }
+
   @Test("on loopback another name than ours is refused, so that no page of another site can read the answers")
   func rebinding() async throws {
     try await with({ $0.hosts = ["gw.local"] }) { rig in

@@ -73,6 +73,64 @@ struct AuditLogTests {
     }
   }
 
+  @Test("a power cut within the first entry of a new file is told apart from a change, and the log goes on")
+  func tornFirst() throws {
+    let directory = try TemporaryDirectory("audit")
+    let log = AuditLog(directory: directory.path, segmentBytes: 2000)
+    let older = directory.file("audit-log.1.jsonl")
+    repeat { try log.append(Self.entry()) } while !FileManager.default.fileExists(atPath: older)
+    let whole = try file(directory)
+    let before = try log.verify().entries - 1
+    #expect(whole.filter { $0 == UInt8(ascii: "\n") }.count == 1)
+    for length in stride(from: 1, to: whole.count - 1, by: 7) {
+      for filling in [0, 16] {
+        try write(whole.prefix(length) + Data(count: filling), directory)
+        let torn = try log.verify()
+        #expect(torn.isSound && torn.torn == 1 && torn.entries == before, "cut at \(length): \(torn.faults)")
+        #expect(try log.append(Self.entry()) == before + 1)
+        // Another cut, within the entry that tells of the first one.
+        try write(try file(directory).dropLast(5), directory)
+        #expect(try log.verify().isSound, "cut twice at \(length)")
+        try log.append(Self.entry())
+        try log.append(Self.entry())
+        let found = try log.verify()
+        #expect(found.isSound && found.entries == before + 2, "cut at \(length): \(found.faults)")
+      }
+    }
+    // Nobody who tears a line out gets away with it.
+    try write(Data("nonsense\n".utf8) + whole, directory)
+    #expect(try log.verify().isSound == false)
+  }
+
+  @Test("what stands at the very end is torn only if a power cut can have left it so")
+  func tail() throws {
+    let directory = try TemporaryDirectory("audit")
+    let log = AuditLog(directory: directory.path)
+    for _ in 1...2 { try log.append(Self.entry()) }
+    let whole = try file(directory)
+    for (text, isSound) in [
+      ("{\"action\":\"uplink.pa", true), ("{\"action\":\"uplink.pause\",\"number\":3,\"parameters\":{}", true),
+      ("{\"action\":\"upl\n", true), ("{\"broken\":true}\n", false), ("{\"broken\":true}\n{\"action\":", false),
+    ] {
+      try write(whole + Data(text.utf8), directory)
+      let found = try log.verify()
+      #expect(found.isSound == isSound && found.torn == (isSound ? 1 : 0), "\(text): \(found)")
+    }
+  }
+
+  @Test("the newest entries are read again when the file has changed")
+  func newest() async throws {
+    let directory = try TemporaryDirectory("audit")
+    let (log, trail) = (AuditLog(directory: directory.path), AuditTrail(AuditLog(directory: directory.path)))
+    #expect(try await trail.entries(limit: 3).isEmpty)
+    for number in 1...4 {
+      try log.append(Self.entry())
+      for _ in 1...2 { #expect(try await trail.entries(limit: 3).first?.number == Int64(number)) }
+    }
+    #expect(try await trail.entries(limit: 3).map(\.number) == [4, 3, 2])
+    #expect(try await trail.entries(limit: 2).map(\.number) == [4, 3])
+  }
+
   @Test("the older file is kept, and the chain goes through both")
   func segments() throws {
     let directory = try TemporaryDirectory("audit")
@@ -88,7 +146,7 @@ struct AuditLogTests {
     let directory = try TemporaryDirectory("audit")
     struct Refused: Error {}
     func record(_ path: String, _ body: () async throws -> Int) async throws -> Int {
-      try await AuditLog(directory: path).record(
+      try await AuditTrail(AuditLog(directory: path)).record(
         who: "anna", role: "operator", via: "api", action: "reload", parameters: [:], time: { "now" },
         result: { "done: \($0)" }, body)
     }
@@ -111,7 +169,7 @@ struct AuditLogTests {
   func doneAllTheSame() async throws {
     let directory = try TemporaryDirectory("audit")
     let log = AuditLog(directory: directory.path)
-    let outcome = try await log.record(
+    let outcome = try await AuditTrail(log).record(
       who: "anna", role: "operator", via: "api", action: "reload", parameters: [:], time: { "now" },
       result: { (number: Int) in "done: \(number)" }
     ) {
