@@ -85,11 +85,10 @@ extension Daemon {
     let fills = configuration.withLock { configuration in
       Dictionary(configuration.pipelines.map { ($0.name, $0.batch.maximumAge) }, uniquingKeysWith: max)
     }
-    sight.stranded = standings.filter { standing in
+    sight.stranded = try? standings.filter { standing in
       standing.oldest != nil && !uplinks.contains { $0.name == standing.uplink }
     }.map {
-      Sight.Stranded(
-        book: $0.book, uplink: $0.uplink, readings: (try? spool.state.waitingReadings(of: $0.book)) ?? 0)
+      Sight.Stranded(book: $0.book, uplink: $0.uplink, readings: try spool.state.waitingReadings(of: $0.book))
     }
     sight.pipelines = standings.filter { $0.replay == nil && ($0.active || $0.oldest != nil) }.map { standing in
       let figure = figures[standing.book]

@@ -25,7 +25,7 @@ final class Oversight: Sendable {
     var book: ObjectiveBook { didSet { say() } }
     private(set) var reports: [ObjectiveReport] = []
     private(set) var objectiveConditions: [AlarmCondition] = []
-    var meter = ObjectiveMeter()
+    var meter: ObjectiveMeter
     var trend = SpaceTrend()
     /// Conditions that others report, until they report that they are over.
     var reported: [String: AlarmCondition] = [:]
@@ -35,10 +35,13 @@ final class Oversight: Sendable {
     var cannotKeep = false
     var lastLook = Int64.min
 
-    init(settings: AlarmSettings, board: AlarmBoard, book: ObjectiveBook, nextKeeping: Int64) {
+    init(
+      settings: AlarmSettings, board: AlarmBoard, book: ObjectiveBook, meter: ObjectiveMeter, nextKeeping: Int64
+    ) {
       self.settings = settings
       self.board = board
       self.book = book
+      self.meter = meter
       self.nextKeeping = nextKeeping
       say()
     }
@@ -71,10 +74,12 @@ final class Oversight: Sendable {
     self.untold = untold
     var book = ObjectiveBook(objectives)
     var board = AlarmBoard()
+    var meter = ObjectiveMeter()
     if case .success(let contents) = ConfigurationFiles.system.read(path, Oversight.largestFile) {
       do throws(KeptStatus.Damage) {
         let kept = try KeptStatus(contents.bytes, settings: objectives)
         book = kept.book
+        meter = ObjectiveMeter(marks: kept.marks)
         board = AlarmBoard(restoring: kept.alarms, monotonic: now.monotonic, wall: now.wall)
       } catch {
         logger.warning(
@@ -84,7 +89,7 @@ final class Oversight: Sendable {
     }
     state = Mutex(
       State(
-        settings: alarms, board: board, book: book, nextKeeping: now.monotonic + Oversight.keepInterval))
+        settings: alarms, board: board, book: book, meter: meter, nextKeeping: now.monotonic + Oversight.keepInterval))
   }
 
   // MARK: What others see
@@ -153,7 +158,7 @@ final class Oversight: Sendable {
       let conditions =
         sight.conditions(longestWait: state.settings.longestWait) + state.objectiveConditions
         + state.reported.values
-      return state.board.look(conditions, monotonic: now.monotonic, wall: now.wall)
+      return state.board.look(conditions, unknown: sight.unknown, monotonic: now.monotonic, wall: now.wall)
     }
     for event in events {
       logger.log(
@@ -192,7 +197,7 @@ final class Oversight: Sendable {
     let bytes = state.withLock { state in
       // Who has not been told of an alarm yet is told after the restart: it is raised anew.
       let alarms = state.board.kept.filter { !untold.contains(AlarmIdentity($0)) }
-      return KeptStatus(book: state.book, alarms: alarms).encoded(now: now)
+      return KeptStatus(book: state.book, alarms: alarms, marks: state.meter.marks).encoded(now: now)
     }
     do throws(SpoolError) {
       try FileSystem.replace(path, with: bytes)
@@ -216,6 +221,10 @@ extension Sight {
   /// Nanoseconds after which what waits is not just on its way.
   private static let onItsWay: Int64 = 600_000_000_000
 
-  /// Something has waited for so long that it makes the spool grow.
-  var isBehind: Bool { (pipelines ?? []).contains { ($0.oldestAge ?? 0) > Sight.onItsWay } }
+  /// Something has waited for so long that it makes the spool grow; nil where that is not known.
+  var isBehind: Bool? {
+    guard let pipelines else { return nil }
+    if pipelines.contains(where: { ($0.oldestAge ?? 0) > Sight.onItsWay }) { return true }
+    return pipelines.contains { $0.waits && $0.oldestAge == nil } ? nil : false
+  }
 }

@@ -31,7 +31,8 @@ struct Sight: Sendable {
   var uplinks: [UplinkStatus] = []
   /// Nil: the state could not be read this time.
   var pipelines: [Pipeline]?
-  var stranded: [Stranded] = []
+  /// Nil: the state could not be read this time.
+  var stranded: [Stranded]?
   /// Why the configuration was refused.
   var configuration: String?
   var tables: [String] = []
@@ -68,17 +69,36 @@ extension Sight {
       + uplinkConditions
   }
 
+  /// What this look says nothing of: neither that it lasts nor that it is over.
+  var unknown: [UnknownAlarms] {
+    var all: [UnknownAlarms] = []
+    if let pipelines {
+      let ageless = pipelines.filter { $0.waits && $0.oldestAge == nil }
+      if !ageless.isEmpty { all.append(UnknownAlarms(.backlog, .only(Set(ageless.map(\.standing.book))))) }
+    } else {
+      all.append(UnknownAlarms(.backlog))
+    }
+    // Of those that are configured their drivers tell.
+    if stranded == nil { all.append(UnknownAlarms(.uplink, .besides(Set(uplinks.map(\.name))))) }
+    return all
+  }
+
   private var ownConditions: [AlarmCondition] {
     var all: [AlarmCondition] = []
     if let configuration { all.append(AlarmCondition(.configuration, severity: .ticket, text: configuration)) }
     for text in tables { all.append(AlarmCondition(.table, severity: .ticket, text: "\(text); the old one goes on")) }
     if let api { all.append(AlarmCondition(.api, severity: .ticket, text: api)) }
     for pause in paused {
+      let isThere = uplinks.contains { $0.name == pause.uplink }
+      let wayOut =
+        isThere
+        ? "nothing is delivered; resume it"
+        : "it is no longer configured, and would be paused again if it came back; resume it with "
+          + "POST /v1/uplinks/\(pause.uplink)/resume"
       all.append(
         AlarmCondition(
           .paused, subject: pause.uplink, severity: .ticket,
-          text: "uplink \(pause.uplink) is paused since \(pause.since) by \(pause.by): nothing is delivered; resume it")
-      )
+          text: "uplink \(pause.uplink) is paused since \(pause.since) by \(pause.by): \(wayOut)"))
     }
     if let trouble {
       all.append(
@@ -165,7 +185,7 @@ extension Sight {
   }
 
   private var uplinkConditions: [AlarmCondition] {
-    var all = stranded.map { stranded in
+    var all = (stranded ?? []).map { stranded in
       AlarmCondition(
         .uplink, subject: stranded.uplink, severity: .page,
         text: "\(Output.count(stranded.readings, "reading")) of pipeline \(stranded.book) wait for uplink "

@@ -34,8 +34,8 @@ struct ObjectiveMeterTests {
         (delivered(at: 96), (Seen.moment(90), Seen.moment(94))),
         (delivered(again: true, at: 96), nil),  // the log has it no more
       ], bounds: Self.bounds)
-    #expect(sample.totals[.latency] == EventCount(good: 1, bad: 1))
-    #expect(sample.totals[.duplicates] == EventCount(good: 20, bad: 10))
+    #expect(sample.events[.latency] == EventCount(good: 1, bad: 1))
+    #expect(sample.events[.duplicates] == EventCount(good: 20, bad: 10))
   }
 
   @Test("where no clock can tell how long a batch took, it counts neither way")
@@ -45,13 +45,14 @@ struct ObjectiveMeterTests {
     old.boot = BootID(high: 9, low: 9)
     let sample = meter.sample(
       sight(100, [Seen.pipeline(waits: true)]), delivered: [(delivered(at: 96), (old, old))], bounds: Self.bounds)
-    #expect(sample.totals[.latency] == EventCount())
+    #expect(sample.events[.latency] == EventCount())
     #expect(sample.verdicts[.freshness] == true)
   }
 
   @Test("ledger columns become events of delivery and errors")
   func ledger() {
     var meter = ObjectiveMeter()
+    _ = meter.sample(sight(0, [Seen.pipeline("a"), Seen.pipeline("b")]), delivered: [], bounds: Self.bounds)
     let pipelines = [
       Seen.pipeline("a") {
         $0.delivered = 90
@@ -67,22 +68,91 @@ struct ObjectiveMeterTests {
       },
     ]
     let sample = meter.sample(sight(1, pipelines), delivered: [], bounds: Self.bounds)
-    #expect(sample.totals[.delivery] == EventCount(good: 97, bad: 5))
-    #expect(sample.totals[.errors] == EventCount(good: 103, bad: 9))
+    #expect(sample.events[.delivery] == EventCount(good: 97, bad: 5))
+    #expect(sample.events[.errors] == EventCount(good: 103, bad: 9))
+    let same = meter.sample(sight(2, pipelines), delivered: [], bounds: Self.bounds)
+    #expect(same.events[.delivery] == EventCount() && same.events[.errors] == EventCount())
+  }
+
+  /// A pipeline with a long life behind it.
+  private func old(_ name: String, rejected: Int64 = 5_000, missing: Int64? = nil) -> Sight.Pipeline {
+    Seen.pipeline(name, missing: missing) {
+      $0.produced = 100_000
+      $0.delivered = 100_000 - 3_000
+      $0.deadLetteredUpstream = 3_000
+      $0.rejected = rejected
+    }
+  }
+
+  @Test("what a pipeline counted before it was first seen is not new: neither at the start nor when it comes later")
+  func firstSight() {
+    var meter = ObjectiveMeter()
+    for (second, pipelines) in [[old("a")], [old("a"), old("late", missing: 900)]].enumerated() {
+      let sample = meter.sample(sight(Int64(second), pipelines), delivered: [], bounds: Self.bounds)
+      for name in [ObjectiveName.delivery, .errors, .gaps] { #expect(sample.events[name] == EventCount(), "\(name)") }
+      #expect(sample.verdicts[.deadLetters] == true)
+    }
+  }
+
+  @Test("one that goes and comes again is counted from where it went")
+  func outOfSight() {
+    var meter = ObjectiveMeter()
+    func look(_ seconds: Int64, _ pipelines: [Sight.Pipeline]) -> ObjectiveSample {
+      meter.sample(sight(seconds, pipelines), delivered: [], bounds: Self.bounds)
+    }
+    _ = look(0, [old("a"), old("b")])
+    let away = look(10, [old("b")])
+    #expect(away.events[.errors] == EventCount() && away.verdicts[.deadLetters] == true)
+    let back = look(20, [old("a", rejected: 5_030), old("b")])
+    #expect(back.events[.errors] == EventCount(bad: 30) && back.events[.delivery] == EventCount())
+    #expect(back.verdicts[.deadLetters] == true)
+  }
+
+  @Test("a counter that goes back begins anew and counts nothing")
+  func countersThatGoBack() {
+    var meter = ObjectiveMeter()
+    func errors(_ rejected: Int64) -> EventCount? {
+      meter.sample(
+        sight(1, [Seen.pipeline { $0.rejected = rejected }]), delivered: [], bounds: Self.bounds
+      ).events[.errors]
+    }
+    #expect([5_000, 5_010, 7, 8].map(errors) == [0, 10, 0, 1].map { EventCount(bad: $0) })
+  }
+
+  @Test("what was counted between the last look of one run and the first of the next is counted, once")
+  func restart() {
+    var meter = ObjectiveMeter()
+    _ = meter.sample(sight(0, [old("a", missing: 5)]), delivered: [], bounds: Self.bounds)
+    var next = ObjectiveMeter(marks: meter.marks)
+    let pipelines = [old("a", rejected: 5_120, missing: 9), old("new")]
+    let sample = next.sample(sight(7, pipelines), delivered: [], bounds: Self.bounds)
+    #expect(sample.events[.errors] == EventCount(bad: 120) && sample.events[.gaps] == EventCount(bad: 4))
+    #expect(sample.verdicts[.deadLetters] == false)
+    #expect(next.sample(sight(8, pipelines), delivered: [], bounds: Self.bounds).events[.errors] == EventCount())
+  }
+
+  @Test("pipelines that are gone are remembered as long as there are not too many")
+  func manyPipelines() {
+    var meter = ObjectiveMeter()
+    for number in 0..<2 * ObjectiveMeter.markLimit {
+      _ = meter.sample(sight(Int64(number), [old("p\(number)")]), delivered: [], bounds: Self.bounds)
+    }
+    #expect(meter.marks.count <= ObjectiveMeter.markLimit && meter.marks.count > 1)
   }
 
   @Test("numbers that are missing count from the first look on, and one that comes late is not counted back")
   func gaps() {
     var meter = ObjectiveMeter()
-    func look(_ missing: Int64, _ produced: Int64) -> EventCount? {
+    func look(_ missing: Int64?, _ produced: Int64) -> EventCount? {
       meter.sample(
         sight(1, [Seen.pipeline(missing: missing) { $0.produced = produced }]), delivered: [], bounds: Self.bounds
-      ).totals[.gaps]
+      ).events[.gaps]
     }
     #expect(look(40, 1_000) == EventCount())
     #expect(look(43, 1_100) == EventCount(good: 100, bad: 3))
-    #expect(look(41, 1_110) == EventCount(good: 110, bad: 3))
-    #expect(look(42, 1_110) == EventCount(good: 110, bad: 4))
+    #expect(look(nil, 1_105) == EventCount(), "it does not run yet")
+    #expect(look(41, 1_110) == EventCount(good: 10))
+    #expect(look(42, 1_110) == EventCount(bad: 1))
   }
 
   @Test("data is fresh while what waits is young, or what was delivered last is, and when nothing waits")
@@ -116,7 +186,7 @@ struct ObjectiveMeterTests {
       let sample = meter.sample(
         sight(200, [pipeline]),
         delivered: [(delivered(at: 100 + age - 55), (Seen.moment(100), Seen.moment(100)))], bounds: Self.bounds)
-      #expect(sample.totals[.latency] == EventCount(good: isGood ? 1 : 0, bad: isGood ? 0 : 1))
+      #expect(sample.events[.latency] == EventCount(good: isGood ? 1 : 0, bad: isGood ? 0 : 1))
       pipeline.standing.book = "other"
       #expect(meter.sample(sight(200, [pipeline]), delivered: [], bounds: Self.bounds).verdicts[.freshness] == isGood)
       pipeline.oldestAge? += 540 * Seen.second
@@ -157,7 +227,7 @@ struct ObjectiveMeterTests {
   func noState() {
     var meter = ObjectiveMeter()
     let sample = meter.sample(sight(1, nil), delivered: [(delivered(at: 1), nil)], bounds: Self.bounds)
-    #expect(Set(sample.totals.keys) == [.latency, .duplicates] && sample.verdicts.isEmpty)
+    #expect(Set(sample.events.keys) == [.latency, .duplicates] && sample.verdicts.isEmpty)
   }
 
   @Test("the tally knows what was confirmed, without replays, once, and forgets what never is")

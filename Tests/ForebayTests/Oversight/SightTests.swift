@@ -150,10 +150,39 @@ struct SightTests {
     #expect(Seen.text(all) == ["ticket backlog a"])
   }
 
+  @Test("what cannot be read says neither that an alarm lasts nor that it is over")
+  func unknown() {
+    func unknown(_ change: (inout Sight) -> Void) -> [UnknownAlarms] {
+      var sight = Sight(now: Seen.moment(10_000))
+      sight.uplinks = [UplinkStatus(name: "central")]
+      change(&sight)
+      return sight.unknown
+    }
+    #expect(unknown { _ in } == [UnknownAlarms(.backlog), UnknownAlarms(.uplink, .besides(["central"]))])
+    let ageless = unknown {
+      $0.stranded = []
+      $0.pipelines = [Seen.pipeline("a", waits: true), Seen.pipeline("b"), Seen.pipeline("c", waits: true, age: 1)]
+    }
+    #expect(ageless == [UnknownAlarms(.backlog, .only(["a"]))])
+  }
+
+  @Test("a paused uplink is named, and what to do where it is no longer configured")
+  func paused() {
+    let pause = PausedUplinks.Pause(uplink: "central", since: "2026-11-21T16:00:00Z", by: "anna")
+    let there = conditions {
+      $0.paused = [pause]
+      $0.uplinks = [UplinkStatus(name: "central")]
+    }
+    #expect(Seen.text(there) == ["ticket paused central"] && there[0].text.hasSuffix("nothing is delivered; resume it"))
+    let gone = conditions { $0.paused = [pause] }
+    #expect(Seen.text(gone) == ["ticket paused central"])
+    #expect(gone[0].text.contains("no longer configured") && gone[0].text.hasSuffix("POST /v1/uplinks/central/resume"))
+  }
+
   @Test("room is reckoned from the last hour, only while something waits and grows")
   func trend() {
     var trend = SpaceTrend()
-    func look(_ minutes: Int64, _ used: Int64, waits: Bool = true) -> Double? {
+    func look(_ minutes: Int64, _ used: Int64, waits: Bool? = true) -> Double? {
       trend.hours(used: used, room: 1_000, waits: waits, now: minutes * 60 * Seen.second)
     }
     for minute in 0..<30 { #expect(look(Int64(minute), Int64(minute)) == nil) }
@@ -162,7 +191,9 @@ struct SightTests {
     // Twice as fast: within the hour the old rate is forgotten.
     for minute in 200..<270 { _ = look(Int64(minute), Int64(200 + 2 * (minute - 200))) }
     #expect(look(270, 340).map { ($0 - 1_000.0 / 120).magnitude < 0.3 } == true)
+    #expect(look(271, 340, waits: nil) != nil, "what waits cannot be read")
     #expect(look(271, 340, waits: false) == nil)
+    #expect(look(271, 340, waits: nil) == nil)
     #expect(look(272, 400) == nil)
     for minute in 273..<400 { #expect(look(Int64(minute), 400) == nil, "it does not grow") }
   }
