@@ -29,7 +29,7 @@ extension Daemon {
       }
       await look(measures: true)
       notifier.start()
-      oversight.keepIfDue(now: SystemClock.source())
+      if oversight.keepIfDue(now: SystemClock.source()) { notifier.keep() }
       try? await Task.sleep(nanoseconds: UInt64(Oversight.interval))
     }
   }

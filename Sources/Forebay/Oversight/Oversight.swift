@@ -56,31 +56,30 @@ final class Oversight: Sendable {
   private let path: String
   private let logger: Logger
   private let state: Mutex<State>
-  private let onEvents: @Sendable ([AlarmEvent]) -> Void
-  private let untold: @Sendable () -> Set<AlarmIdentity>
+  private let onLook: @Sendable (AlarmBoard) -> Void
 
   /// Goes on with what the last run kept in `directory`.
   /// - Parameters:
-  ///   - onEvents: called with what became of alarms, on whatever thread looked.
-  ///   - untold: alarms that somebody is to be told of and has not been told of yet.
+  ///   - known: alarms that somebody was told of, and of whose end nobody has been told: they go on, or end, too.
+  ///   - onLook: called with the alarms as they stand after a look, on whatever thread looked, one look after the
+  ///     other. It must not call this.
   init(
-    directory: String, objectives: [ObjectiveName: ObjectiveSettings], alarms: AlarmSettings, now: Moment,
-    logger: Logger, onEvents: @escaping @Sendable ([AlarmEvent]) -> Void = { _ in },
-    untold: @escaping @Sendable () -> Set<AlarmIdentity> = { [] }
+    directory: String, objectives: [ObjectiveName: ObjectiveSettings], alarms settings: AlarmSettings, now: Moment,
+    logger: Logger, known: [Alarm] = [], onLook: @escaping @Sendable (AlarmBoard) -> Void = { _ in }
   ) {
     path = directory + "/oversight"
     self.logger = logger
-    self.onEvents = onEvents
-    self.untold = untold
+    self.onLook = onLook
     var book = ObjectiveBook(objectives)
-    var board = AlarmBoard()
+    var alarms = known
     var meter = ObjectiveMeter()
     if case .success(let contents) = ConfigurationFiles.system.read(path, Oversight.largestFile) {
       do throws(KeptStatus.Damage) {
         let kept = try KeptStatus(contents.bytes, settings: objectives)
         book = kept.book
         meter = ObjectiveMeter(marks: kept.marks)
-        board = AlarmBoard(restoring: kept.alarms, monotonic: now.monotonic, wall: now.wall)
+        let identities = Set(kept.alarms.map(AlarmIdentity.init))
+        alarms = kept.alarms + known.filter { !identities.contains(AlarmIdentity($0)) }
       } catch {
         logger.warning(
           "the history of the objectives cannot be read: it begins anew",
@@ -89,7 +88,9 @@ final class Oversight: Sendable {
     }
     state = Mutex(
       State(
-        settings: alarms, board: board, book: book, meter: meter, nextKeeping: now.monotonic + Oversight.keepInterval))
+        settings: settings,
+        board: AlarmBoard(restoring: alarms, monotonic: now.monotonic, wall: now.wall), book: book, meter: meter,
+        nextKeeping: now.monotonic + Oversight.keepInterval))
   }
 
   // MARK: What others see
@@ -158,7 +159,10 @@ final class Oversight: Sendable {
       let conditions =
         sight.conditions(longestWait: state.settings.longestWait) + state.objectiveConditions
         + state.reported.values
-      return state.board.look(conditions, unknown: sight.unknown, monotonic: now.monotonic, wall: now.wall)
+      let events = state.board.look(conditions, unknown: sight.unknown, monotonic: now.monotonic, wall: now.wall)
+      // Within the lock: who is told how things stand must not hear of an older look after a newer one.
+      onLook(state.board)
+      return events
     }
     for event in events {
       logger.log(
@@ -169,7 +173,6 @@ final class Oversight: Sendable {
           "severity": "\(event.alarm.severity.rawValue)", "text": "\(event.alarm.text)",
         ])
     }
-    if !events.isEmpty { onEvents(events) }
   }
 
   private static func receipts(
@@ -182,22 +185,22 @@ final class Oversight: Sendable {
   // MARK: What is kept
 
   /// Writes what is kept, when that is due.
-  func keepIfDue(now: Moment) {
+  /// - Returns: whether it was.
+  @discardableResult
+  func keepIfDue(now: Moment) -> Bool {
     let isDue = state.withLock { state in
       guard now.monotonic >= state.nextKeeping else { return false }
       state.nextKeeping = now.monotonic + Oversight.keepInterval
       return true
     }
     if isDue { keep(now: now) }
+    return isDue
   }
 
   /// Writes what is kept. A disk that is full costs ten minutes of history, no more.
   func keep(now: Moment) {
-    let untold = untold()
     let bytes = state.withLock { state in
-      // Who has not been told of an alarm yet is told after the restart: it is raised anew.
-      let alarms = state.board.kept.filter { !untold.contains(AlarmIdentity($0)) }
-      return KeptStatus(book: state.book, alarms: alarms, marks: state.meter.marks).encoded(now: now)
+      KeptStatus(book: state.book, alarms: state.board.kept, marks: state.meter.marks).encoded(now: now)
     }
     do throws(SpoolError) {
       try FileSystem.replace(path, with: bytes)
