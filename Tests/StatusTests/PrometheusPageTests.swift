@@ -30,6 +30,23 @@ struct PrometheusPageTests {
         """)
   }
 
+  @Test("a page that is written anew has nothing of the last one, and its own order")
+  func restart() {
+    var page = PrometheusPage(capacity: 16)
+    func write(_ names: String...) -> String {
+      page.restart()
+      for name in names { page.single(name, .gauge, Int64(names.count), help: "H.") }
+      return String(decoding: page.document(), as: UTF8.self)
+    }
+    func names(_ text: String) -> [Substring] { text.split(separator: "\n").filter { !$0.hasPrefix("#") } }
+    #expect(names(write("b", "c", "a")) == ["a 3", "b 3", "c 3"])
+    let again = write("b", "c", "a")
+    #expect(names(again) == ["a 3", "b 3", "c 3"] && write("b", "c", "a") == again)
+    #expect(names(write("c", "b", "a")) == ["a 3", "b 3", "c 3"])
+    #expect(names(write("b", "ca")) == ["b 2", "ca 2"])
+    #expect(write() == "")
+  }
+
   @Test("labels and help are escaped as the format asks")
   func escaping() {
     let text = page { page in

@@ -30,6 +30,8 @@ final class Daemon: Sendable {
   let started = SystemClock.monotonic()
   /// A restart in place goes on with the counters of the process.
   let writtenBefore = ProcessDisk.written()
+  /// What the last page of metrics was written in.
+  let metricsRoom = Mutex<PrometheusPage?>(nil)
   /// What ran when the spool was opened: some of it cannot change before it is opened again.
   private let booted: Configuration
   private let refused: Mutex<String?>

@@ -42,7 +42,8 @@ struct DaemonFigures: Sendable {
   }
 
   struct Objective: Sendable {
-    var name: String
+    /// `objective`, made once for each.
+    var labels: MetricLabels
     var target: Double
     var budgetRemaining: Double?
     /// By the label `window`, made once: `MetricLabels("window", "1h")`.
@@ -51,8 +52,11 @@ struct DaemonFigures: Sendable {
     private static let windows = Dictionary(
       uniqueKeysWithValues: BurnWindow.allCases.map { ($0, MetricLabels("window", $0.rawValue)) })
 
+    private static let labels = Dictionary(
+      uniqueKeysWithValues: ObjectiveName.allCases.map { ($0.rawValue, MetricLabels("objective", $0.rawValue)) })
+
     init(_ report: ObjectiveReport) {
-      name = report.name
+      labels = Self.labels[report.name] ?? MetricLabels("objective", report.name)
       target = report.target
       budgetRemaining = report.budgetRemaining
       burnRates = report.burnRates.compactMap { burn in
@@ -61,9 +65,9 @@ struct DaemonFigures: Sendable {
     }
 
     init(
-      name: String, target: Double, budgetRemaining: Double?, burnRates: [(window: MetricLabels, rate: Double)]
+      name: ObjectiveName, target: Double, budgetRemaining: Double?, burnRates: [(window: MetricLabels, rate: Double)]
     ) {
-      self.name = name
+      labels = MetricLabels("objective", name.rawValue)
       self.target = target
       self.budgetRemaining = budgetRemaining
       self.burnRates = burnRates
@@ -89,45 +93,56 @@ struct DaemonFigures: Sendable {
   var process: Process
   var objectives: [Objective] = []
   /// How many of a kind last now.
-  var alarms: [(kind: String, severity: AlarmSeverity, count: Int)] = []
+  var alarms: [AlarmCount] = []
 }
 
 /// The totals of the state, gathered anew as often as they are cheap: where an outage has filled the outbox, counting
-/// it takes longer, and happens so much more seldom that it never takes more than a hundredth of the time.
+/// it takes longer, and happens so much more seldom that it never takes more than a hundredth of the time; for who
+/// asks for those of now, a tenth.
 struct TotalsCache: Sendable {
   /// The share of the time, 1 in so many, that gathering may take.
   static let share: Int64 = 100
+  static let freshShare: Int64 = 10
+  /// Nanoseconds of gathering that are always given to who asks for the totals of now.
+  static let cheap: Int64 = 2_000_000
 
   private var totals: StateTotals?
-  private var next = Int64.min
+  private var ended = Int64.min / 2
+  /// Nanoseconds that gathering took.
+  private var took: Int64 = 0
 
   /// - Parameters:
+  ///   - isFresh: that they are of now, unless gathering them is so much work that it cannot be done each time.
   ///   - now: monotonic nanoseconds.
   ///   - gather: makes new ones.
-  mutating func get(now: () -> Int64, gather: () throws -> StateTotals) rethrows -> StateTotals {
+  mutating func get(
+    isFresh: Bool = false, now: () -> Int64, gather: () throws -> StateTotals
+  ) rethrows -> StateTotals {
     let began = now()
-    if let totals, began < next { return totals }
+    let lasting = isFresh ? (took <= TotalsCache.cheap ? 0 : took * TotalsCache.freshShare) : took * TotalsCache.share
+    if let totals, began - ended < lasting { return totals }
     let fresh = try gather()
-    let ended = now()
+    ended = now()
     totals = fresh
-    next = ended + (ended - began) * TotalsCache.share
+    took = ended - began
     return fresh
   }
 }
 
 extension Daemon {
   /// - Parameter isFresh: that the totals of the state are of now, and fit the rest: what has left an open batch is in
-  ///   the outbox.
+  ///   the outbox. Where counting a long outbox takes too much time to do it at each question, they may be some tenths
+  ///   of a second old.
   /// - Throws: when the state cannot be read: a failure has closed it, or it is being rebuilt.
   func figures(isFresh: Bool = false) async throws -> DaemonFigures {
     let (gateway, site) = configuration.withLock { ($0.gateway.id, $0.gateway.site) }
     let uplinkStatus = await uplinks.status()
     // Before the totals: on its way from one to the other a reading may be counted twice, and is never missing.
     let running = pipelines.figures
-    let totals =
-      isFresh
-      ? try spool.state.totals()
-      : try totals.withLock { cache in try cache.get(now: SystemClock.monotonic) { try spool.state.totals() } }
+    // One after the other: who comes while it is counted takes what was counted.
+    let totals = try totals.withLock { cache in
+      try cache.get(isFresh: isFresh, now: SystemClock.monotonic) { try spool.state.totals() }
+    }
     let now = SystemClock.source()
     let space = spool.space.figures
     let end = spool.log.lastEnd

@@ -112,27 +112,3 @@ extension DeliveryHold {
     }
   }
 }
-
-/// What the kernel says of this process.
-enum ProcessMemory {
-  /// Resident bytes (proc(5), statm).
-  static func resident() -> Int64 {
-    let fields = (try? TextFile.read("/proc/self/statm"))?.split(separator: " ") ?? []
-    guard fields.count > 1, let pages = Int64(fields[1]) else { return 0 }
-    return pages * Int64(sysconf(Int32(_SC_PAGESIZE)))
-  }
-}
-
-enum ProcessDisk {
-  /// Bytes that this process caused to be written to disk, less those that were deleted before they got there
-  /// (proc(5), io); nil when the kernel keeps no such account.
-  static func written() -> Int64? {
-    var figures: [Substring: Int64] = [:]
-    for line in (try? TextFile.read("/proc/self/io"))?.split(separator: "\n") ?? [] {
-      let parts = line.split(separator: ":")
-      if parts.count == 2 { figures[parts[0]] = Int64(parts[1].drop { $0 == " " }) }
-    }
-    guard let written = figures["write_bytes"] else { return nil }
-    return written - (figures["cancelled_write_bytes"] ?? 0)
-  }
-}

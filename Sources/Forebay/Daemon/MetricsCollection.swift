@@ -3,15 +3,20 @@ internal import Ingest
 internal import Pipeline
 internal import Spool
 internal import Status
+internal import Synchronization
 internal import Telemetry
 
 extension Daemon {
   /// What Prometheus scrapes: the text format 0.0.4. docs/metrics.md describes every metric. Where the state cannot be
   /// read, the page has what can be had without it.
   func metricsPage() async -> [UInt8] {
-    var page = PrometheusPage()
+    // The room of the last one; who comes while that is in use makes one of their own.
+    var page = metricsRoom.withLock { $0.take() } ?? PrometheusPage()
+    page.restart()
     await gatherMetrics(into: &page)
-    return page.document()
+    let document = page.document()
+    metricsRoom.withLock { $0 = page }
+    return document
   }
 
   func gatherMetrics(into sink: inout some MetricsSink) async {
@@ -233,7 +238,7 @@ extension DaemonFigures {
   }
 
   private func gatherObjectives(into sink: inout some MetricsSink) {
-    let labels = objectives.map { MetricLabels("objective", $0.name) }
+    let labels = objectives.map(\.labels)
     sink.family("forebay_objective_target_ratio", .gauge, help: "The share of events that is to be good.")
     for index in objectives.indices { sink.sample(labels[index], objectives[index].target) }
     sink.family(
@@ -249,9 +254,6 @@ extension DaemonFigures {
       for burn in objectives[index].burnRates { sink.sample(labels[index], burn.window, burn.rate) }
     }
     sink.family("forebay_alarm", .gauge, help: "Alarms of a kind that last now.")
-    for alarm in alarms {
-      let labels = MetricLabels("kind", alarm.kind).adding("severity", alarm.severity.rawValue)
-      sink.sample(labels, Int64(alarm.count))
-    }
+    for alarm in alarms { sink.sample(alarm.labels, Int64(alarm.count)) }
   }
 }

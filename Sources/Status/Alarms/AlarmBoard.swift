@@ -129,18 +129,16 @@ package struct AlarmBoard: Sendable {
   /// What is to be kept for the next start: also what may come back.
   package var kept: [Alarm] { entries.values.map(\.alarm).sorted(by: AlarmBoard.order) }
 
-  /// How many of a kind and severity last now, for the metrics.
-  package var counts: [(kind: String, severity: AlarmSeverity, count: Int)] {
-    AlarmKind.allCases.flatMap { kind in
-      AlarmSeverity.allCases.map { severity in
-        (
-          kind.rawValue, severity,
-          entries.values.count {
-            $0.endsAt == nil && $0.alarm.kind == kind.rawValue && $0.alarm.severity == severity
-          }
-        )
+  /// How many of a kind and severity last now, those of which there is none too, for the metrics.
+  package var counts: [AlarmCount] {
+    var counts = AlarmCount.none
+    for entry in entries.values where entry.endsAt == nil {
+      let place = counts.firstIndex {
+        $0.kind.rawValue == entry.alarm.kind && $0.severity == entry.alarm.severity
       }
+      if let place { counts[place].count += 1 }
     }
+    return counts
   }
 
   private static func order(_ a: Alarm, _ b: Alarm) -> Bool {

@@ -92,14 +92,31 @@ package struct MetricLabels: Sendable, Hashable {
   }
 
   private init(rendering pairs: [Pair]) {
-    var text: [UInt8] = []
-    for pair in pairs {
-      if !text.isEmpty { text.append(UInt8(ascii: ",")) }
-      text.append(contentsOf: pair.name.utf8)
-      text.append(UInt8(ascii: "="))
-      text.append(UInt8(ascii: "\""))
-      for byte in pair.value.utf8 { MetricLabels.escape(byte, into: &text) }
-      text.append(UInt8(ascii: "\""))
+    // Room for the worst, in which every byte of a value is escaped.
+    let room = pairs.reduce(0) { $0 + $1.name.utf8.count + 2 * $1.value.utf8.count + 4 }
+    let text = [UInt8](unsafeUninitializedCapacity: room) { text, count in
+      for pair in pairs {
+        func put(_ byte: UInt8) {
+          text.initializeElement(at: count, to: byte)
+          count += 1
+        }
+        if count > 0 { put(UInt8(ascii: ",")) }
+        for byte in pair.name.utf8 { put(byte) }
+        put(UInt8(ascii: "="))
+        put(UInt8(ascii: "\""))
+        for byte in pair.value.utf8 {
+          switch byte {
+          case UInt8(ascii: "\\"), UInt8(ascii: "\""):
+            put(UInt8(ascii: "\\"))
+            put(byte)
+          case UInt8(ascii: "\n"):
+            put(UInt8(ascii: "\\"))
+            put(UInt8(ascii: "n"))
+          default: put(byte)
+          }
+        }
+        put(UInt8(ascii: "\""))
+      }
     }
     storage = Storage(pairs, text)
   }
@@ -116,17 +133,6 @@ package struct MetricLabels: Sendable, Hashable {
     return String(cut)
   }
 
-  private static func escape(_ byte: UInt8, into text: inout [UInt8]) {
-    switch byte {
-    case UInt8(ascii: "\\"), UInt8(ascii: "\""):
-      text.append(UInt8(ascii: "\\"))
-      text.append(byte)
-    case UInt8(ascii: "\n"):
-      text.append(UInt8(ascii: "\\"))
-      text.append(UInt8(ascii: "n"))
-    default: text.append(byte)
-    }
-  }
 }
 
 /// Names of metrics and labels, which libraries write in forms of their own (`http.server.requests`).

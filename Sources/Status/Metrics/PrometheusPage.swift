@@ -4,24 +4,25 @@ internal import Glibc
 /// (https://prometheus.io/docs/instrumenting/exposition_formats/). Families are sorted by name, series stay in the
 /// order in which they came; the same figures give the same bytes.
 ///
-/// A scrape comes every few seconds for as long as the gateway lives, so lines are written straight into one buffer.
+/// A scrape comes every few seconds for as long as the gateway lives, so lines are written straight into one buffer,
+/// and a page can be written anew (``restart()``), which has its room already and nearly always its order.
 package struct PrometheusPage: MetricsSink {
   /// For the header field `Content-Type`.
   package static let mediaType = "text/plain; version=0.0.4; charset=utf-8"
 
   private struct Section {
-    /// Where its name stands, behind `# HELP `.
-    var name: Range<Int>
+    /// Where it begins, and where its name stands, behind `# HELP `.
     var start: Int
-    /// The first bytes of its name as numbers, which tell most names apart.
-    var key: (UInt64, UInt64, UInt64)
+    var name: Range<Int>
   }
 
   /// Room, of which the first ``used`` bytes are written.
   private var bytes: [UInt8]
   private var used = 0
   private var sections: [Section] = []
-  private var name: [UInt8] = []
+  /// The names of the last page's sections, a line each, and the order that they came to.
+  private var names: [UInt8] = []
+  private var order: [Int] = []
   /// Begun, without a series so far.
   private var pending: (name: String, kind: MetricKind, help: String)?
 
@@ -60,12 +61,19 @@ package struct PrometheusPage: MetricsSink {
     line(labels, .none, "_count") { DecimalText.write(count, to: $0) }
   }
 
+  /// Forgets what was written; the next page goes into the same room.
+  package mutating func restart() {
+    used = 0
+    pending = nil
+    sections.removeAll(keepingCapacity: true)
+  }
+
   /// The whole page.
-  package func document() -> [UInt8] {
+  package mutating func document() -> [UInt8] {
+    sort()
     var page: [UInt8] = []
     page.reserveCapacity(used)
     bytes.withUnsafeBufferPointer { bytes in
-      let order = sections.indices.sorted { precedes(sections[$0], sections[$1], bytes) }
       for index in order {
         let end = index + 1 < sections.count ? sections[index + 1].start : used
         page.append(contentsOf: UnsafeBufferPointer(rebasing: bytes[sections[index].start..<end]))
@@ -74,20 +82,25 @@ package struct PrometheusPage: MetricsSink {
     return page
   }
 
+  /// Families come in the order in which the code names them, which is the same from one scrape to the next.
+  private mutating func sort() {
+    var names: [UInt8] = []
+    names.reserveCapacity(self.names.count)
+    for section in sections {
+      names.append(contentsOf: bytes[section.name])
+      names.append(UInt8(ascii: "\n"))
+    }
+    guard names != self.names else { return }
+    self.names = names
+    order = bytes.withUnsafeBufferPointer { bytes in
+      sections.indices.sorted { precedes(sections[$0], sections[$1], bytes) }
+    }
+  }
+
   private func precedes(_ a: Section, _ b: Section, _ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
-    if a.key != b.key { return a.key < b.key }
     guard let base = bytes.baseAddress else { return false }
     let order = memcmp(base + a.name.lowerBound, base + b.name.lowerBound, min(a.name.count, b.name.count))
     return order == 0 ? a.name.count < b.name.count : order < 0
-  }
-
-  private static func key(_ name: [UInt8]) -> (UInt64, UInt64, UInt64) {
-    func part(_ start: Int) -> UInt64 {
-      var value: UInt64 = 0
-      for index in start..<(start + 8) { value = value << 8 | UInt64(index < name.count ? name[index] : 0) }
-      return value
-    }
-    return (part(0), part(8), part(16))
   }
 
   // MARK: Lines
@@ -101,13 +114,14 @@ package struct PrometheusPage: MetricsSink {
   ) {
     if let family = pending { open(family) }
     let (first, second) = (labels.text, more.text)
+    guard let name = sections.last?.name else { return }
     let need = name.count + first.count + second.count + PrometheusPage.rest
     if bytes.count - used < need { grow(by: need) }
     used += bytes.withUnsafeMutableBufferPointer { room in
       guard let base = room.baseAddress else { return 0 }
       let start = base + used
       var place = start
-      place.put(name)
+      place.put(UnsafeBufferPointer(start: base + name.lowerBound, count: name.count))
       place.put(suffix)
       if !first.isEmpty || !second.isEmpty {
         place.put(UInt8(ascii: "{"))
@@ -129,26 +143,24 @@ package struct PrometheusPage: MetricsSink {
 
   private mutating func open(_ family: (name: String, kind: MetricKind, help: String)) {
     pending = nil
-    name = Array(family.name.utf8)
     let help = PrometheusPage.escaped(family.help)
-    let need = 2 * name.count + help.utf8.count + PrometheusPage.rest
+    let length = family.name.utf8.count
+    let need = 2 * length + help.utf8.count + PrometheusPage.rest
     if bytes.count - used < need { grow(by: need) }
     let start = used
     used += bytes.withUnsafeMutableBufferPointer { room in
       guard let base = room.baseAddress else { return 0 }
       var place = base + start
       place.put("# HELP ")
-      place.put(name)
+      place.put(family.name)
       place.put(UInt8(ascii: " "))
       place.put(help)
       place.put("\n# TYPE ")
-      place.put(name)
+      place.put(family.name)
       place.put(family.kind.line)
       return place - (base + start)
     }
-    let nameStart = start + 7
-    sections.append(
-      Section(name: nameStart..<(nameStart + name.count), start: start, key: PrometheusPage.key(name)))
+    sections.append(Section(start: start, name: (start + 7)..<(start + 7 + length)))
   }
 }
 
@@ -181,13 +193,13 @@ extension UnsafeMutablePointer<UInt8> {
     self += 1
   }
 
-  fileprivate mutating func put(_ bytes: [UInt8]) {
-    bytes.withUnsafeBufferPointer { source in
-      guard let from = source.baseAddress else { return }
-      update(from: from, count: source.count)
-    }
+  fileprivate mutating func put(_ bytes: UnsafeBufferPointer<UInt8>) {
+    guard let from = bytes.baseAddress else { return }
+    update(from: from, count: bytes.count)
     self += bytes.count
   }
+
+  fileprivate mutating func put(_ bytes: [UInt8]) { bytes.withUnsafeBufferPointer { put($0) } }
 
   fileprivate mutating func put(_ text: String) {
     let count = text.utf8.count

@@ -54,9 +54,9 @@ struct MetricsPageTests {
         residentBytes: 5, cpuSeconds: 1.5, openFiles: 6, maximumFiles: 7, writtenBytes: 8))
     figures.objectives = [
       DaemonFigures.Objective(
-        name: "freshness", target: 0.99, budgetRemaining: 0.5, burnRates: [(MetricLabels("window", "1h"), 0.25)])
+        name: .freshness, target: 0.99, budgetRemaining: 0.5, burnRates: [(MetricLabels("window", "1h"), 0.25)])
     ]
-    figures.alarms = [(kind: "parked", severity: .page, count: 1)]
+    figures.alarms = [AlarmCount(.parked, .page, count: 1)]
     return figures
   }
 
@@ -180,20 +180,32 @@ struct MetricsPageTests {
     var cache = TotalsCache()
     var clock: Int64 = 0
     var gathered = 0
-    func get() {
-      _ = cache.get(now: { clock }) {
+    var takes = TotalsCache.cheap
+    func get(isFresh: Bool = false) {
+      _ = cache.get(isFresh: isFresh, now: { clock }) {
         gathered += 1
-        clock += 10
+        clock += takes
         return StateTotals()
       }
     }
     get()
-    clock += 999
+    clock += 100 * takes - 1
     get()
     #expect(gathered == 1)
     clock += 1
     get()
     #expect(gathered == 2)
+    get(isFresh: true)
+    #expect(gathered == 3, "it is cheap")
+
+    takes = 50_000_000
+    get(isFresh: true)
+    clock += 10 * takes - 1
+    get(isFresh: true)
+    #expect(gathered == 4, "a tenth of the time is enough for those who ask for what is now")
+    clock += 1
+    get(isFresh: true)
+    #expect(gathered == 5)
   }
 
   @Test("the last commits tell how old something is and what lies behind it")
