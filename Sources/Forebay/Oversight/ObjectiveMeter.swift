@@ -24,27 +24,25 @@ struct ObjectiveMeter: Sendable {
   init(marks: [String: PipelineMark] = [:]) { self.marks = marks }
 
   /// - Parameters:
-  ///   - delivered: since the last sample, each with the receipt of its first and last message where that is known.
+  ///   - delivered: since the last sample.
   ///   - bounds: ``ObjectiveSettings/bound`` by name.
   mutating func sample(
-    _ sight: Sight, delivered: [(DeliveryTally.Delivered, received: (first: Moment, last: Moment)?)],
-    bounds: [ObjectiveName: Int64]
+    _ sight: Sight, delivered: [DeliveryTally.Delivered], bounds: [ObjectiveName: Int64]
   ) -> ObjectiveSample {
     let fills = Dictionary(
-      (sight.pipelines ?? []).map { ($0.standing.book, $0.fills) }, uniquingKeysWith: { first, _ in first })
+      (sight.pipelines ?? []).map { ($0.name, $0.fills) }, uniquingKeysWith: { first, _ in first })
     var latency = EventCount()
     var duplicates = EventCount()
-    for (batch, received) in delivered {
+    for batch in delivered {
       if batch.possibleDuplicate {
         duplicates.bad += Int64(batch.readings)
       } else {
         duplicates.good += Int64(batch.readings)
       }
-      guard let received else { continue }
-      if let took = received.first.elapsed(until: batch.at), let bound = bounds[.latency] {
+      if let took = batch.took, let bound = bounds[.latency] {
         if took - (fills[batch.pipeline] ?? 0) <= bound { latency.good += 1 } else { latency.bad += 1 }
       }
-      note(received.last, of: batch.pipeline, now: sight.now)
+      if let newest = batch.newest { note(newest, of: batch.pipeline, now: sight.now) }
     }
     var sample = ObjectiveSample()
     sample.events = [.latency: latency, .duplicates: duplicates]
@@ -55,8 +53,8 @@ struct ObjectiveMeter: Sendable {
   }
 
   private mutating func note(_ moment: Moment, of pipeline: String, now: Moment) {
-    let known = newest[pipeline].flatMap { $0.elapsed(until: now) }
-    guard let age = moment.elapsed(until: now), age <= known ?? .max else { return }
+    let known = newest[pipeline].flatMap { now.elapsed(since: $0) }
+    guard let age = now.elapsed(since: moment), age <= known ?? .max else { return }
     newest[pipeline] = moment
   }
 
@@ -69,9 +67,9 @@ struct ObjectiveMeter: Sendable {
     // What the first look finds new came since the last look of the run before.
     if letters.isEmpty { letters = [(now.monotonic / 60_000_000_000, lettersSeen)] }
     for pipeline in pipelines {
-      let before = marks[pipeline.standing.book]
+      let before = marks[pipeline.name]
       let mark = PipelineMark(pipeline, after: before)
-      marks[pipeline.standing.book] = mark
+      marks[pipeline.name] = mark
       guard let before else { continue }
       delivery += mark.delivery.since(before.delivery)
       errors += mark.errors.since(before.errors)
@@ -83,7 +81,7 @@ struct ObjectiveMeter: Sendable {
       }
     }
     if marks.count > ObjectiveMeter.markLimit {
-      let inSight = Set(pipelines.map(\.standing.book))
+      let inSight = Set(pipelines.map(\.name))
       marks = marks.filter { inSight.contains($0.key) }
     }
     sample.events[.delivery] = delivery
@@ -113,7 +111,7 @@ struct ObjectiveMeter: Sendable {
   /// tell.
   func staleness(_ pipeline: Sight.Pipeline, at now: Moment) -> Int64? {
     guard pipeline.waits else { return 0 }
-    let ages = [newest[pipeline.standing.book].flatMap { $0.elapsed(until: now) }, pipeline.oldestAge]
+    let ages = [newest[pipeline.name].flatMap { now.elapsed(since: $0) }, pipeline.oldestAge]
     return ages.compactMap { $0 }.min()
   }
 }
@@ -121,7 +119,7 @@ struct ObjectiveMeter: Sendable {
 extension PipelineMark {
   /// - Parameter before: numbers that cannot be seen now are still where they were.
   init(_ pipeline: Sight.Pipeline, after before: PipelineMark?) {
-    let counters = pipeline.standing.counters
+    let counters = pipeline.counters
     self.init(
       delivery: EventCount(good: counters.delivered, bad: counters.deadLetteredUpstream + counters.damaged),
       errors: EventCount(

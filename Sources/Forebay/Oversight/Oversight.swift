@@ -136,13 +136,9 @@ final class Oversight: Sendable {
     return overflow ? .max : difference
   }
 
-  /// - Parameters:
-  ///   - received: when the messages around an offset of a log were received.
-  ///   - measures: the objectives take their sample: at the regular looks only.
-  func look(
-    _ seen: Sight, measures: Bool, received: (LogID, Offset) -> (first: Moment, last: Moment)?
-  ) {
-    let delivered = measures ? tally.take().map { ($0, received: Oversight.receipts($0, received)) } : []
+  /// - Parameter measures: the objectives take their sample: at the regular looks only.
+  func look(_ seen: Sight, measures: Bool) {
+    let delivered = measures ? tally.take() : []
     let events = state.withLock { state in
       var sight = seen
       let now = sight.now
@@ -173,13 +169,6 @@ final class Oversight: Sendable {
           "severity": "\(event.alarm.severity.rawValue)", "text": "\(event.alarm.text)",
         ])
     }
-  }
-
-  private static func receipts(
-    _ batch: DeliveryTally.Delivered, _ received: (LogID, Offset) -> (first: Moment, last: Moment)?
-  ) -> (first: Moment, last: Moment)? {
-    guard let first = received(batch.log, batch.first) else { return nil }
-    return (first.first, received(batch.log, batch.last)?.last ?? first.last)
   }
 
   // MARK: What is kept
@@ -228,6 +217,6 @@ extension Sight {
   var isBehind: Bool? {
     guard let pipelines else { return nil }
     if pipelines.contains(where: { ($0.oldestAge ?? 0) > Sight.onItsWay }) { return true }
-    return pipelines.contains { $0.waits && $0.oldestAge == nil } ? nil : false
+    return pipelines.contains(where: \.hasUnknownAge) ? nil : false
   }
 }

@@ -8,22 +8,16 @@ internal import Telemetry
 struct Sight: Sendable {
   /// A pipeline that reads, or of which something waits.
   struct Pipeline: Sendable {
-    var standing: Standing
-    /// Something of it has not been delivered: messages behind its checkpoint, or batches.
+    var name: String
+    var counters: LedgerCounters
+    // ``DaemonFigures/Pipeline``
     var waits = false
-    /// Nanoseconds since the receipt of the oldest of what waits; nil where no clock can tell.
     var oldestAge: Int64?
+    var hasUnknownAge = false
     /// Nanoseconds for which its batches may be filled (`batch.max_age`): no bound of an objective is for that.
     var fills: Int64 = 0
     /// Numbers that devices left out; nil without `sequence`.
     var missing: Int64?
-  }
-
-  /// Readings for an uplink that is not configured.
-  struct Stranded: Sendable {
-    var book: String
-    var uplink: String
-    var readings: Int64
   }
 
   var now: Moment
@@ -32,7 +26,7 @@ struct Sight: Sendable {
   /// Nil: the state could not be read this time.
   var pipelines: [Pipeline]?
   /// Nil: the state could not be read this time.
-  var stranded: [Stranded]?
+  var stranded: [DaemonFigures.Stranded]?
   /// Why the configuration was refused.
   var configuration: String?
   var tables: [String] = []
@@ -73,8 +67,8 @@ extension Sight {
   var unknown: [UnknownAlarms] {
     var all: [UnknownAlarms] = []
     if let pipelines {
-      let ageless = pipelines.filter { $0.waits && $0.oldestAge == nil }
-      if !ageless.isEmpty { all.append(UnknownAlarms(.backlog, .only(Set(ageless.map(\.standing.book))))) }
+      let ageless = pipelines.filter(\.hasUnknownAge)
+      if !ageless.isEmpty { all.append(UnknownAlarms(.backlog, .only(Set(ageless.map(\.name))))) }
     } else {
       all.append(UnknownAlarms(.backlog))
     }
@@ -177,8 +171,8 @@ extension Sight {
       guard let age = pipeline.oldestAge, age > longestWait else { continue }
       all.append(
         AlarmCondition(
-          .backlog, subject: pipeline.standing.book, severity: .ticket,
-          text: "the oldest of what pipeline \(pipeline.standing.book) has not delivered has waited for "
+          .backlog, subject: pipeline.name, severity: .ticket,
+          text: "the oldest of what pipeline \(pipeline.name) has not delivered has waited for "
             + Output.duration(age)))
     }
     return all

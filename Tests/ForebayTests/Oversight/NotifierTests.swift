@@ -69,8 +69,8 @@ struct NotifierTests {
     func look(after seconds: Int64 = 10, _ away: String...) async {
       clock.pass(seconds: seconds)
       var sight = Sight(now: Seen.moment(clock.now / 1_000_000_000))
-      (sight.pipelines, sight.stranded) = ([], away.map { Sight.Stranded(book: "p", uplink: $0, readings: 1) })
-      oversight.look(sight, measures: false) { _, _ in nil }
+      (sight.pipelines, sight.stranded) = ([], away.map { DaemonFigures.Stranded(book: "p", uplink: $0, readings: 1) })
+      oversight.look(sight, measures: false)
       await notifier.tell()
     }
   }

@@ -10,12 +10,14 @@ import Testing
 struct ObjectiveMeterTests {
   private static let bounds = ObjectiveSettings.usual.mapValues(\.bound)
 
+  /// Its messages were received from `first` to `last`, in seconds; nil: nobody knows when.
   private func delivered(
-    _ name: String = "climate", readings: Int = 10, again: Bool = false, at seconds: Int64
+    _ name: String = "climate", readings: Int = 10, again: Bool = false, at seconds: Int64,
+    received: (first: Int64, last: Int64)?
   ) -> DeliveryTally.Delivered {
     DeliveryTally.Delivered(
-      pipeline: name, log: LogID(rawValue: "l"), first: Offset(0), last: Offset(9), readings: readings,
-      possibleDuplicate: again, at: Seen.moment(seconds))
+      pipeline: name, readings: readings, possibleDuplicate: again,
+      took: received.map { (seconds - $0.first) * Seen.second }, newest: received.map { Seen.moment($0.last) })
   }
 
   private func sight(_ seconds: Int64, _ pipelines: [Sight.Pipeline]?) -> Sight {
@@ -30,9 +32,9 @@ struct ObjectiveMeterTests {
     let sample = meter.sample(
       sight(100, []),
       delivered: [
-        (delivered(at: 95), (Seen.moment(90), Seen.moment(94))),  // exactly 5 s
-        (delivered(at: 96), (Seen.moment(90), Seen.moment(94))),
-        (delivered(again: true, at: 96), nil),  // the log has it no more
+        delivered(at: 95, received: (90, 94)),  // exactly 5 s
+        delivered(at: 96, received: (90, 94)),
+        delivered(again: true, at: 96, received: nil),  // no clock can tell
       ], bounds: Self.bounds)
     #expect(sample.events[.latency] == EventCount(good: 1, bad: 1))
     #expect(sample.events[.duplicates] == EventCount(good: 20, bad: 10))
@@ -43,8 +45,10 @@ struct ObjectiveMeterTests {
     var meter = ObjectiveMeter()
     var old = Seen.moment(1, quality: .unsynchronised)
     old.boot = BootID(high: 9, low: 9)
+    var batch = delivered(at: 96, received: nil)
+    batch.newest = old
     let sample = meter.sample(
-      sight(100, [Seen.pipeline(waits: true)]), delivered: [(delivered(at: 96), (old, old))], bounds: Self.bounds)
+      sight(100, [Seen.pipeline(waits: true)]), delivered: [batch], bounds: Self.bounds)
     #expect(sample.events[.latency] == EventCount())
     #expect(sample.verdicts[.freshness] == true)
   }
@@ -166,14 +170,14 @@ struct ObjectiveMeterTests {
     #expect(isFresh(1_000, Seen.pipeline(waits: true, age: 61)) == false)
     // An old backlog drains, and live data goes beside it.
     _ = meter.sample(
-      sight(1_000, []), delivered: [(delivered(at: 999), (Seen.moment(900), Seen.moment(998)))],
+      sight(1_000, []), delivered: [delivered(at: 999, received: (900, 998))],
       bounds: Self.bounds)
     #expect(isFresh(1_050, Seen.pipeline(waits: true, age: 5_000)) == true)
     #expect(isFresh(1_059, Seen.pipeline(waits: true, age: 5_000)) == false)
     #expect(isFresh(1_059, Seen.pipeline("other", waits: true, age: 5_000)) == false)
     // What is delivered of the backlog makes nothing older.
     _ = meter.sample(
-      sight(1_050, []), delivered: [(delivered(at: 1_049), (Seen.moment(1), Seen.moment(2)))], bounds: Self.bounds)
+      sight(1_050, []), delivered: [delivered(at: 1_049, received: (1, 2))], bounds: Self.bounds)
     #expect(isFresh(1_050, Seen.pipeline(waits: true, age: 5_000)) == true)
   }
 
@@ -185,9 +189,9 @@ struct ObjectiveMeterTests {
       pipeline.fills = 30 * Seen.second
       let sample = meter.sample(
         sight(200, [pipeline]),
-        delivered: [(delivered(at: 100 + age - 55), (Seen.moment(100), Seen.moment(100)))], bounds: Self.bounds)
+        delivered: [delivered(at: 100 + age - 55, received: (100, 100))], bounds: Self.bounds)
       #expect(sample.events[.latency] == EventCount(good: isGood ? 1 : 0, bad: isGood ? 0 : 1))
-      pipeline.standing.book = "other"
+      pipeline.name = "other"
       #expect(meter.sample(sight(200, [pipeline]), delivered: [], bounds: Self.bounds).verdicts[.freshness] == isGood)
       pipeline.oldestAge? += 540 * Seen.second
       #expect(meter.sample(sight(200, [pipeline]), delivered: [], bounds: Self.bounds).verdicts[.backlog] == isGood)
@@ -226,28 +230,35 @@ struct ObjectiveMeterTests {
   @Test("without a look at the state only what was delivered counts")
   func noState() {
     var meter = ObjectiveMeter()
-    let sample = meter.sample(sight(1, nil), delivered: [(delivered(at: 1), nil)], bounds: Self.bounds)
+    let sample = meter.sample(sight(1, nil), delivered: [delivered(at: 1, received: nil)], bounds: Self.bounds)
     #expect(Set(sample.events.keys) == [.latency, .duplicates] && sample.verdicts.isEmpty)
   }
 
   @Test("the tally knows what was confirmed, without replays, once, and forgets what never is")
   func tally() {
     let tally = DeliveryTally()
-    func entry(_ id: Int64, replay: ReplayID? = nil) -> OutboxEntry {
+    func entry(_ id: Int64, replay: ReplayID? = nil, ages: Batch.Ages? = nil) -> OutboxEntry {
       let identity = BatchIdentity(gateway: "g", pipeline: "p", epoch: Epoch(random: 1), sequence: id)
       return OutboxEntry(
         id: id, position: OutboxPosition(place: id, line: 0),
         batch: Batch(
           identity: identity, version: "v", log: LogID(rawValue: "l"), firstOffset: Offset(id),
           lastOffset: Offset(id), count: 3, encoding: .ndjson, compression: .none, body: [], length: 0,
-          digest: .zero, previous: .zero, replay: replay, sealed: Seen.moment(1)))
+          digest: .zero, previous: .zero, replay: replay, sealed: Seen.moment(3),
+          ages: ages))
     }
-    tally.note([entry(1), entry(2), entry(3, replay: ReplayID(random: 1))])
+    tally.note([
+      entry(1, ages: .init(first: 2 * Seen.second, last: Seen.second)), entry(2), entry(3, replay: ReplayID(random: 1)),
+    ])
     tally.note([entry(1)])
     tally.confirm([1, 3, 99], at: Seen.moment(5))
     let taken = tally.take()
-    #expect(taken.map(\.first) == [Offset(1)])
-    #expect(taken.first?.at == Seen.moment(5))
+    #expect(taken.count == 1 && taken.first?.readings == 3)
+    #expect(taken.first?.took == 4 * Seen.second && taken.first?.newest == Seen.moment(2))
+    tally.note([entry(4)])
+    tally.confirm([4], at: Seen.moment(5))
+    let ageless = tally.take()
+    #expect(ageless.count == 1 && ageless.first?.took == nil && ageless.first?.newest == nil)
     #expect(tally.take().isEmpty)
     for id in 10..<(10 + Int64(DeliveryTally.limit) + 50) { tally.note([entry(id)]) }
     tally.confirm([2], at: Seen.moment(6))

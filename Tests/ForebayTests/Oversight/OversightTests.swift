@@ -27,7 +27,7 @@ struct OversightTests {
     var sight = Sight(now: Seen.moment(seconds))
     sight.space = (1, 100 << 30, 100 << 30, 1)
     change(&sight)
-    oversight.look(sight, measures: measures) { _, _ in nil }
+    oversight.look(sight, measures: measures)
   }
 
   @Test("objectives and the beginning of alarms come back after a restart")
