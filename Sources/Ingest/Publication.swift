@@ -17,9 +17,18 @@ package enum Publication {
     }
   }
 
+  /// A message did not arrive, or nobody knows whether it did.
+  package struct Failure: Error, Sendable, Hashable {
+    package var fault: SourceFault
+    /// It was sent, and the broker did not say what became of it.
+    package var mayHaveArrived: Bool
+  }
+
   /// What the callbacks note; they run within the calls of the thread that made it.
   private final class Progress {
     var accepted = false
+    /// The message was given to the connection, and the broker has not refused it.
+    var sent = false
     var acknowledged = false
     var fault: SourceFault?
     let version: SourceSettings.ProtocolVersion
@@ -35,12 +44,21 @@ package enum Publication {
   /// Blocks.
   /// - Parameters:
   ///   - seconds: at most that many after the connection was made; making it takes as long as the system lets it.
-  /// - Throws: why it did not arrive, or nobody knows whether it did.
   package static func publish(
     _ message: Message, to settings: SourceSettings, within seconds: Int = 10
+  ) throws(Failure) {
+    let progress = Progress(version: settings.version)
+    do throws(SourceFault) {
+      try publish(message, to: settings, within: seconds, progress)
+    } catch {
+      throw Failure(fault: error, mayHaveArrived: progress.sent)
+    }
+  }
+
+  private static func publish(
+    _ message: Message, to settings: SourceSettings, within seconds: Int, _ progress: Progress
   ) throws(SourceFault) {
     _ = Connector.library
-    let progress = Progress(version: settings.version)
     guard let handle = mosquitto_new(nil, true, Unmanaged.passUnretained(progress).toOpaque()) else {
       throw .settings(detail: String(cString: strerror(errno)))
     }
@@ -69,6 +87,7 @@ package enum Publication {
     try Connector.check(
       mosquitto_publish_v5(
         handle, nil, message.topic, Int32(message.payload.count), message.payload, 1, true, nil))
+    progress.sent = true
     try turn(handle, progress, &left) { progress.acknowledged }
     _ = mosquitto_disconnect(handle)
     while mosquitto_want_write(handle), mosquitto_loop_write(handle, 1) == 0 {}
@@ -89,6 +108,7 @@ package enum Publication {
       if code < 0x80 {
         progress.acknowledged = true
       } else {
+        progress.sent = false
         progress.fault = .settings(
           detail: "the broker refused the message: \(String(cString: mosquitto_reason_string(code)))")
       }

@@ -364,10 +364,3 @@ extension DeviceView {
       received: entry.received, hash: entry.hash, since: entry.since, recent: entry.recent, messages: entry.messages)
   }
 }
-
-extension DeviceView {
-  /// What it takes in memory, about.
-  package var heldBytes: Int {
-    entries.capacity * MemoryLayout<Entry>.stride + table.capacity * MemoryLayout<UInt32>.stride + keys.capacity
-  }
-}

@@ -21,28 +21,6 @@ package final class LogGauge: Sendable {
     try read { connection throws(SpoolError) in try LogGauge.stretch(from: offset, in: connection) }
   }
 
-  /// When the messages of the block that holds `offset` were received: its first and its last one. Nil where the log
-  /// holds it no more, or does not yet.
-  package func received(around offset: Offset) throws(SpoolError) -> (first: Moment, last: Moment)? {
-    try read { connection throws(SpoolError) in
-      let row = try connection.statement(
-        """
-        SELECT count, boot, monotonic, wall, quality, last_monotonic, last_wall, last_quality, first
-        FROM block WHERE first <= ? ORDER BY first DESC LIMIT 1
-        """)
-      defer { row.reset() }
-      try row.bind([.integer(offset.rawValue)])
-      guard try row.step(), offset.rawValue - row.integer(8) < row.integer(0) else { return nil }
-      let boot = BootID(bytes: row.blob(1))
-      return (
-        Moment(
-          boot: boot, monotonic: row.integer(2), wall: row.integer(3), quality: ClockQuality(column: row.integer(4))),
-        Moment(
-          boot: boot, monotonic: row.integer(5), wall: row.integer(6), quality: ClockQuality(column: row.integer(7)))
-      )
-    }
-  }
-
   private func read<R>(_ body: (Connection) throws(SpoolError) -> R) throws(SpoolError) -> R {
     try connection.withLock { connection throws(SpoolError) in
       let open: Connection

@@ -11,7 +11,7 @@ package enum AlarmSeverity: String, Sendable, Hashable, CaseIterable, Comparable
 }
 
 /// Something that a person should know of, for as long as it lasts.
-package struct Alarm: Sendable, Hashable {
+package struct Alarm: Sendable, Hashable, Codable {
   /// What it is, from a fixed list (docs/operations.md has a runbook for each): `parked`, `uplink`.
   package var kind: String
   /// What it is about, where there are several of a kind: the name of a source, a pipeline or an uplink; empty

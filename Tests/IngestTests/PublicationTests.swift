@@ -38,7 +38,8 @@ struct PublicationTests {
   @Test("to nobody says so")
   func nobody() throws {
     let closed = try ClosedPort()
-    #expect(throws: SourceFault.unreachable(detail: "Connection refused")) {
+    let failure = Publication.Failure(fault: .unreachable(detail: "Connection refused"), mayHaveArrived: false)
+    #expect(throws: failure) {
       try Publication.publish(message, to: settings(closed.port))
     }
   }
@@ -46,11 +47,29 @@ struct PublicationTests {
   @Test("to a broker that refuses us says so")
   func refused() throws {
     let broker = try MosquittoBroker("allow_anonymous false")
-    do throws(SourceFault) {
+    do throws(Publication.Failure) {
       try Publication.publish(message, to: settings(broker.port))
       Issue.record("must be refused")
     } catch {
-      #expect(error.cause.contains("the broker refused the connection"), "\(error.cause)")
+      #expect(error.fault.cause.contains("the broker refused the connection"), "\(error.fault.cause)")
+      #expect(!error.mayHaveArrived)
+    }
+  }
+
+  @Test("that was sent and not answered may have arrived; one that the broker refuses has not", arguments: [nil, 0x87])
+  func inDoubt(_ code: UInt8?) throws {
+    let broker = try FakeBroker { client in
+      try client.accept()
+      guard let packet = try client.receive(), packet.kind == .publish, let code else { return }
+      let topic = Int(packet.body[0]) << 8 | Int(packet.body[1])
+      try client.send(.init(kind: .puback, body: Array(packet.body[(2 + topic)..<(4 + topic)]) + [code, 0]))
+      _ = try client.receive()
+    }
+    do throws(Publication.Failure) {
+      try Publication.publish(message, to: settings(broker.port))
+      Issue.record("it was not acknowledged")
+    } catch {
+      #expect(error.mayHaveArrived == (code == nil), "\(error)")
     }
   }
 }

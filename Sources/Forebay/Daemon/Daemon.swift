@@ -58,11 +58,12 @@ final class Daemon: Sendable {
     }
     let notifier = Notifier(
       Notifier.Sender(configuration), channels: Notifier.Channel.all(configuration),
-      interval: configuration.notifications.interval, logger: logger, now: SystemClock.monotonic)
+      interval: configuration.notifications.interval, directory: configuration.spool.directory, logger: logger,
+      now: SystemClock.monotonic)
     self.notifier = notifier
     oversight = Oversight(
       directory: configuration.spool.directory, objectives: configuration.objectives, alarms: configuration.alarms,
-      now: now, logger: logger, onEvents: { notifier.add($0) }, untold: { notifier.untold })
+      now: now, logger: logger, known: notifier.known, onLook: { notifier.follow($0) })
     let uplinks = Uplinks(
       outbox: SpooledOutbox(spool: spool, tally: oversight.tally), spool: configuration.spool.directory,
       logger: logger, meters: meters)
@@ -172,6 +173,7 @@ final class Daemon: Sendable {
     await api.stop()
     statusSource.withLock { $0 = nil }
     oversight.keep(now: SystemClock.source())
+    notifier.keep()
     exporter.stop()
     logGauge.close()
     spool.close()

@@ -27,9 +27,33 @@ struct DaemonFigures: Sendable {
     var backlog: Int64 = 0
     var backlogBytes: Int64 = 0
     var backlogAge: Int64 = 0
-    /// Nanoseconds since the oldest message was received that is taken in and of which readings are not delivered yet,
-    /// be it in the log, in an open batch or in the outbox; 0 when nothing waits.
-    var freshness: Int64 = 0
+    /// Something that is taken in is not delivered yet, be it in the log, in an open batch or in the outbox.
+    var waits = false
+    /// Nanoseconds since the oldest message of that was received, as far as it can be told; nil where nothing can.
+    var oldestAge: Int64?
+    /// The age of some of it cannot be told: it may be older than ``oldestAge`` says.
+    var hasUnknownAge = false
+
+    /// ``oldestAge`` as the metrics and the status show it.
+    var freshness: Int64 { oldestAge ?? 0 }
+
+    /// Something waits.
+    /// - Parameter age: nil: nobody can tell.
+    fileprivate mutating func waits(for age: Int64?) {
+      waits = true
+      guard let age else {
+        hasUnknownAge = true
+        return
+      }
+      oldestAge = max(oldestAge ?? 0, age)
+    }
+  }
+
+  /// What of a book, a replay's too, waits for an uplink that is not configured.
+  struct Stranded: Sendable, Hashable {
+    var book: String
+    var uplink: String
+    var readings: Int64
   }
 
   struct Process: Sendable {
@@ -88,6 +112,7 @@ struct DaemonFigures: Sendable {
   var end: LogStore.End
   /// Those that run and those of which something waits, by name, without replays.
   var pipelines: [Pipeline]
+  var stranded: [Stranded] = []
   var replays: [Replay.State: Int64]
   var uplinks: [UplinkStatus]
   var process: Process
@@ -153,34 +178,13 @@ extension Daemon {
       now: now, uptime: now.monotonic - started, gateway: gateway, site: site, sources: intake.status(),
       used: space.used, free: space.free, maximum: space.maximum, minimumFree: space.minimumFree,
       parked: spool.space.parked, end: end,
-      pipelines: books.map { pipeline($0, running[$0.name], end: end, now: now) }, replays: totals.replays,
+      pipelines: books.map {
+        DaemonFigures.Pipeline($0, running[$0.name], end: end.next, now: now, stretch: stretch)
+      },
+      stranded: DaemonFigures.stranded(totals, besides: Set(uplinkStatus.map(\.name))), replays: totals.replays,
       uplinks: uplinkStatus, process: processFigures(),
       objectives: oversight.objectives.map(DaemonFigures.Objective.init),
       alarms: alarmBoard.counts)
-  }
-
-  private func pipeline(
-    _ book: StateTotals.Book, _ running: PipelineWorker.Figures?, end: LogStore.End, now: Moment
-  ) -> DaemonFigures.Pipeline {
-    var figures = DaemonFigures.Pipeline(
-      name: book.name, uplink: book.uplink, counters: book.counters, waiting: book.waiting,
-      oldestOutbox: book.waiting.flatMap { now.elapsed(since: $0.oldestSealed) }, deadLetters: book.deadLetters,
-      deadLetterBytes: book.deadLetterBytes, running: running)
-    var ages: [Int64] = []
-    if let waiting = book.waiting, let age = now.age(ofSealed: waiting.oldestSealed, first: waiting.oldestAge ?? 0) {
-      ages.append(age)
-    }
-    if let running {
-      if let oldest = running.oldestUnsealed, let age = now.elapsed(since: oldest) { ages.append(age) }
-      figures.backlog = max(0, (running.until ?? end.next) - running.readPosition)
-      if figures.backlog > 0, let stretch = stretch(from: running.readPosition) {
-        figures.backlogBytes = stretch.bytes
-        figures.backlogAge = now.elapsed(since: stretch.oldest) ?? 0
-        ages.append(figures.backlogAge)
-      }
-    }
-    figures.freshness = ages.max() ?? 0
-    return figures
   }
 
   /// What lies behind an offset of the log; nil where that cannot be read now.
@@ -199,6 +203,47 @@ extension Daemon {
       residentBytes: ProcessMemory.resident(), cpuSeconds: seconds(usage.ru_utime) + seconds(usage.ru_stime),
       openFiles: ProcessFiles.open(), maximumFiles: isLimited ? Int64(clamping: limit.rlim_cur) : nil,
       writtenBytes: ProcessDisk.written().flatMap { now in writtenBefore.map { now - $0 } })
+  }
+}
+
+extension DaemonFigures.Pipeline {
+  /// - Parameters:
+  ///   - end: of the log.
+  ///   - stretch: what lies behind an offset of the log; nil where that cannot be read now.
+  init(
+    _ book: StateTotals.Book, _ running: PipelineWorker.Figures?, end: Offset, now: Moment,
+    stretch: (Offset) -> (bytes: Int64, oldest: Moment)?
+  ) {
+    self.init(
+      name: book.name, uplink: book.uplink, counters: book.counters, waiting: book.waiting,
+      oldestOutbox: book.waiting.flatMap { now.elapsed(since: $0.oldestSealed) }, deadLetters: book.deadLetters,
+      deadLetterBytes: book.deadLetterBytes, running: running)
+    if let waiting = book.waiting {
+      waits(for: now.age(ofSealed: waiting.oldestSealed, first: waiting.oldestAge ?? 0))
+    }
+    if let running {
+      if let oldest = running.oldestUnsealed { waits(for: now.elapsed(since: oldest)) }
+      backlog = max(0, (running.until ?? end) - running.readPosition)
+      if backlog > 0 {
+        let behind = stretch(running.readPosition)
+        let age = behind.flatMap { now.elapsed(since: $0.oldest) }
+        backlogBytes = behind?.bytes ?? 0
+        backlogAge = age ?? 0
+        waits(for: age)
+      }
+    } else if book.isActive {
+      // Before its first pass nobody knows what it has read.
+      hasUnknownAge = true
+    }
+  }
+}
+
+extension DaemonFigures {
+  static func stranded(_ totals: StateTotals, besides uplinks: Set<String>) -> [Stranded] {
+    totals.books.compactMap { book in
+      guard let waiting = book.waiting, !uplinks.contains(book.uplink) else { return nil }
+      return Stranded(book: book.name, uplink: book.uplink, readings: waiting.readings)
+    }
   }
 }
 

@@ -23,7 +23,7 @@ extension Daemon {
     let configuration = configuration.withLock { $0 }
     let figures = try await figures(isFresh: true)
     let now = figures.now
-    if oversight.isOlder(than: longestSight, now: now.monotonic) { await look(measures: false) }
+    if oversight.isOlder(than: longestSight, now: now.monotonic) { await look(figures, measures: false) }
     return StatusReport(
       gateway: configuration.gateway.id, site: configuration.gateway.site,
       software: Version.current, uptimeSeconds: Double(now.monotonic - started) / 1e9,

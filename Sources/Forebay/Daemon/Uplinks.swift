@@ -24,11 +24,13 @@ final class Uplinks: Sendable {
 
   /// Stops an uplink, also over restarts, or lets it go on.
   /// - Parameter pause: nil: it goes on.
-  /// - Returns: false where there is no such uplink.
+  /// - Returns: false where there is no such uplink. One that has left the configuration while it was paused can go on
+  ///   all the same: its pause waits for it to come back, and would have no end otherwise.
   func pause(_ name: String, _ pause: PausedUplinks.Pause?) async throws -> Bool {
-    guard let driver = drivers.withLock({ $0[name] }) else { return false }
+    let driver = drivers.withLock { $0[name] }
+    guard driver != nil || pause == nil && pauses.contains(name) else { return false }
     try await pauses.set(name, pause)
-    await driver.pause(pause != nil)
+    await driver?.pause(pause != nil)
     return true
   }
 

@@ -2,22 +2,30 @@ internal import Delivery
 internal import Synchronization
 internal import Telemetry
 
-/// Notes which batches were delivered and when, for whoever works out later how long it took: what is noted costs
-/// nothing but a little memory while data flows.
+/// Notes which batches were delivered and how long that took: what is noted costs nothing but a little memory while
+/// data flows.
 final class DeliveryTally: Sendable {
-  /// A batch as it will be looked for in the log.
   struct Delivered: Sendable, Hashable {
     var pipeline: String
-    var log: LogID
-    var first: Offset
-    var last: Offset
     var readings: Int
     var possibleDuplicate: Bool
-    var at: Moment
+    /// Nanoseconds from the receipt of its first message to its confirmation; nil where no clock can tell.
+    var took: Int64?
+    /// When its last message was received; nil where that is not known.
+    var newest: Moment?
+  }
+
+  /// A batch as it was sealed.
+  private struct Waiting: Sendable {
+    var pipeline: String
+    var readings: Int
+    var possibleDuplicate: Bool
+    var sealed: Moment
+    var ages: Batch.Ages?
   }
 
   private struct Notes: Sendable {
-    var waiting: [Int64: Delivered] = [:]
+    var waiting: [Int64: Waiting] = [:]
     var delivered: [Delivered] = []
   }
 
@@ -33,9 +41,9 @@ final class DeliveryTally: Sendable {
         // They were given to delivery and came no further: split, or set aside.
         if notes.waiting.count >= DeliveryTally.limit { notes.waiting = [:] }
         let batch = entry.batch
-        notes.waiting[entry.id] = Delivered(
-          pipeline: batch.identity.pipeline, log: batch.log, first: batch.firstOffset, last: batch.lastOffset,
-          readings: batch.count, possibleDuplicate: batch.possibleDuplicate, at: batch.sealed)
+        notes.waiting[entry.id] = Waiting(
+          pipeline: batch.identity.pipeline, readings: batch.count, possibleDuplicate: batch.possibleDuplicate,
+          sealed: batch.sealed, ages: batch.ages)
       }
     }
   }
@@ -44,10 +52,13 @@ final class DeliveryTally: Sendable {
   func confirm(_ ids: [Int64], at now: Moment) {
     notes.withLock { notes in
       for id in ids {
-        guard var delivered = notes.waiting.removeValue(forKey: id), notes.delivered.count < DeliveryTally.limit
+        guard let batch = notes.waiting.removeValue(forKey: id), notes.delivered.count < DeliveryTally.limit
         else { continue }
-        delivered.at = now
-        notes.delivered.append(delivered)
+        notes.delivered.append(
+          Delivered(
+            pipeline: batch.pipeline, readings: batch.readings, possibleDuplicate: batch.possibleDuplicate,
+            took: batch.ages.flatMap { now.age(ofSealed: batch.sealed, first: $0.first) },
+            newest: batch.ages.map { batch.sealed.earlier(by: $0.last) }))
       }
     }
   }
@@ -58,5 +69,15 @@ final class DeliveryTally: Sendable {
       defer { notes.delivered = [] }
       return notes.delivered
     }
+  }
+}
+
+extension Moment {
+  /// So many nanoseconds before, by the same clocks.
+  fileprivate func earlier(by nanoseconds: Int64) -> Moment {
+    var earlier = self
+    earlier.monotonic &-= nanoseconds
+    earlier.wall &-= nanoseconds
+    return earlier
   }
 }

@@ -8,6 +8,8 @@ internal import Synchronization
 /// What is told of an alarm, as JSON. Version 1; fields are added, never renamed or removed.
 struct AlarmNotice: Codable, Sendable, Hashable {
   var version = 1
+  /// ``AlarmNews/key``
+  var key: String
   var gateway: String
   var site: String?
   /// `raised`, `changed` or `resolved`.
@@ -23,13 +25,40 @@ struct AlarmNotice: Codable, Sendable, Hashable {
 
 /// Tells people of alarms: by webhook, by MQTT. Data never waits for it: an attempt that takes long holds up only what
 /// follows on the same channel, and at most one is made at a time.
+///
+/// What a channel may have told is on disk before it is sent (``NotifierMemory``), so that the end of an alarm is told
+/// whatever happens to the process in between.
 final class Notifier: Sendable {
   /// A way to tell somebody.
   struct Channel: Sendable {
     /// `webhook` or `mqtt`.
     var name: String
-    /// Tells it, or says why it did not arrive.
-    var send: @Sendable (AlarmNotice) async -> String?
+    /// Tells it, or says why it did not arrive, or why nobody knows.
+    var send: @Sendable (AlarmNotice) async -> Attempt
+  }
+
+  /// How an attempt to tell of an alarm ended.
+  enum Attempt: Sendable, Hashable {
+    case told
+    /// It did not arrive, for this reason.
+    case notTold(String)
+    /// It was sent, and there was no answer, for this reason: it may have arrived.
+    case unknown(String)
+
+    var fault: String? {
+      switch self {
+      case .told: nil
+      case .notTold(let fault), .unknown(let fault): fault
+      }
+    }
+
+    fileprivate var outcome: NotificationQueue.Outcome {
+      switch self {
+      case .told: .told
+      case .notTold: .notTold
+      case .unknown: .unknown
+      }
+    }
   }
 
   /// What a notice says beside the alarm.
@@ -51,21 +80,28 @@ final class Notifier: Sendable {
   }
 
   private let state: Mutex<State>
+  private let memory: NotifierMemory
   private let logger: Logger
   private let now: @Sendable () -> Int64
 
-  /// - Parameter now: monotonic nanoseconds.
+  /// Goes on with what the last run told.
+  /// - Parameters:
+  ///   - directory: the spool's.
+  ///   - now: monotonic nanoseconds.
   init(
-    _ sender: Sender, channels: [Channel], interval: Int64, logger: Logger, now: @escaping @Sendable () -> Int64
+    _ sender: Sender, channels: [Channel], interval: Int64, directory: String, logger: Logger,
+    now: @escaping @Sendable () -> Int64
   ) {
     self.logger = logger
     self.now = now
-    let queues = channels.map { ($0.name, NotificationQueue(interval: interval)) }
+    memory = NotifierMemory(directory: directory, logger: logger)
+    let known = memory.channels
+    let queues = channels.map { ($0.name, NotificationQueue(interval: interval, known: known[$0.name] ?? [])) }
     state = Mutex(
       State(sender: sender, channels: channels, queues: Dictionary(queues, uniquingKeysWith: { first, _ in first })))
   }
 
-  /// Other channels; what waits for one that stays goes on waiting.
+  /// Other channels. What waits for one that stays goes on waiting; a new one is told what lasts.
   func adopt(_ sender: Sender, channels: [Channel], interval: Int64) {
     state.withLock { state in
       state.sender = sender
@@ -80,16 +116,25 @@ final class Notifier: Sendable {
     }
   }
 
-  func add(_ events: [AlarmEvent]) {
+  /// Follows the alarms as they stand after a look.
+  func follow(_ board: AlarmBoard) {
     state.withLock { state in
-      for name in state.queues.keys { state.queues[name]?.add(events) }
+      for name in state.queues.keys { state.queues[name]?.follow(board) }
     }
   }
 
-  /// Alarms that somebody has not been told of yet.
-  var untold: Set<AlarmIdentity> {
-    state.withLock { $0.queues.values.reduce(into: []) { $0.formUnion($1.untold) } }
+  /// Alarms that somebody was told of, or may have been told of, and of whose end nobody has been told for certain.
+  var known: [Alarm] {
+    let all = state.withLock { $0.queues.values.flatMap { $0.known.map(\.alarm) } }
+    return Dictionary(all.map { (AlarmIdentity($0), $0) }) { $0.since <= $1.since ? $0 : $1 }.values
+      .sorted { ($0.since, $0.kind, $0.subject) < ($1.since, $1.kind, $1.subject) }
   }
+
+  /// Writes what has been told so far, if that is not what was written last: what is told for certain need not be told
+  /// again after a restart.
+  func keep() { memory.write { remembered } }
+
+  private var remembered: [String: [ToldAlarm]] { state.withLock { $0.queues.mapValues(\.known) } }
 
   /// Channels that have failed for long, with what went wrong last, and those that have not.
   func failing() -> [(channel: String, fault: String?)] {
@@ -104,13 +149,19 @@ final class Notifier: Sendable {
   }
 
   /// Tells what is due, each channel on its own; returns at once.
-  func start() {
+  func start() { Task { await tell() } }
+
+  /// The same; returns when all that was due has been told or has failed. A channel that is still at it from before is
+  /// left alone.
+  func tell() async {
     let idle = state.withLock { state in
       let idle = state.channels.filter { !state.busy.contains($0.name) }
       state.busy.formUnion(idle.map(\.name))
       return idle
     }
-    for channel in idle { Task { await run(channel) } }
+    await withTaskGroup(of: Void.self) { group in
+      for channel in idle { group.addTask { await self.run(channel) } }
+    }
   }
 
   /// Tells everything that is due over one channel, until it fails.
@@ -118,22 +169,19 @@ final class Notifier: Sendable {
     defer { state.withLock { _ = $0.busy.remove(channel.name) } }
     while true {
       let time = now()
-      let due = state.withLock { state -> (AlarmEvent, AlarmNotice)? in
-        guard let event = state.queues[channel.name]?.next(now: time) else { return nil }
-        return (event, AlarmNotice(event, from: state.sender))
+      let due = state.withLock { state -> AlarmNotice? in
+        let news = state.queues[channel.name]?.begin(now: time, key: AlarmNotice.newKey)
+        return news.map { AlarmNotice($0, from: state.sender) }
       }
-      guard let (event, notice) = due else { return }
-      let fault = await channel.send(notice)
+      guard let notice = due else { return }
+      memory.write(before: notice.key) { remembered }
+      let attempt = await channel.send(notice)
       let end = now()
       state.withLock { state in
-        if fault == nil {
-          state.queues[channel.name]?.succeeded(event, now: end)
-        } else {
-          state.queues[channel.name]?.failed(now: end)
-        }
-        state.lastFault[channel.name] = fault
+        state.queues[channel.name]?.end(attempt.outcome, now: end)
+        state.lastFault[channel.name] = attempt.fault
       }
-      if let fault {
+      if let fault = attempt.fault {
         logger.warning(
           "nobody could be told of an alarm; it is tried again",
           metadata: ["channel": "\(channel.name)", "cause": "\(fault)"])
@@ -144,11 +192,22 @@ final class Notifier: Sendable {
 }
 
 extension AlarmNotice {
-  init(_ event: AlarmEvent, from sender: Notifier.Sender) {
+  init(_ news: AlarmNews, from sender: Notifier.Sender) {
+    let event = news.event
     self.init(
-      gateway: sender.gateway, site: sender.site, event: event.change, kind: event.alarm.kind,
+      key: news.key, gateway: sender.gateway, site: sender.site, event: event.change, kind: event.alarm.kind,
       subject: event.alarm.subject, severity: event.alarm.severity, text: event.alarm.text,
       since: RFC3339.text(event.alarm.since), runbook: sender.alarms.runbook(event.alarm.kind))
+  }
+
+  fileprivate var json: String? { try? Output.json(self, pretty: false) }
+  fileprivate static let unwritable = "it cannot be written as JSON"
+
+  /// 16 hexadecimal digits by chance: a counter would begin anew where its file is lost, and what comes under a key that
+  /// was there before is thrown away.
+  static func newKey() -> String {
+    let digits = String(UInt64.random(in: 0 ... .max), radix: 16)
+    return String(repeating: "0", count: 16 - digits.count) + digits
   }
 }
 
@@ -174,11 +233,19 @@ extension Notifier.Channel {
   static func webhook(_ settings: UplinkSettings.HTTP) -> Notifier.Channel {
     let post = DocumentPost(settings: settings, version: Version.current)
     return Notifier.Channel(name: "webhook") { notice in
-      guard let text = try? Output.json(notice, pretty: false) else { return "it cannot be written as JSON" }
+      guard let text = notice.json else { return .notTold(AlarmNotice.unwritable) }
       switch await post.send(Array(text.utf8), mediaType: "application/json", isCompressed: false) {
-      case .success(200..<300): return nil
-      case .success(let status): return "\(settings.origin) answered \(status)"
-      case .failure(let error): return "\(error)"
+      case .success(200..<300): return .told
+      case .success(let status):
+        let fault = "\(settings.origin) answered \(status)"
+        // Of what it redirects or finds fault with it has taken nothing. Behind a 5xx, mostly of a proxy, somebody may
+        // have, and behind a 408, too.
+        return (300..<500).contains(status) && status != 408 ? .notTold(fault) : .unknown(fault)
+      case .failure(let error):
+        switch error.kind {
+        case .notConnected, .tls, .configuration: return .notTold("\(error)")
+        case .timedOut, .closed, .garbage, .diskFull, .disk, .cancelled: return .unknown("\(error)")
+        }
       }
     }
   }
@@ -187,21 +254,22 @@ extension Notifier.Channel {
   static func publication(_ topic: String, _ source: SourceSettings) -> Notifier.Channel {
     Notifier.Channel(name: "mqtt") { notice in
       let place = "\(topic)/\(notice.kind)" + (notice.subject.isEmpty ? "" : "/\(notice.subject)")
-      guard let text = try? Output.json(notice, pretty: false) else { return "it cannot be written as JSON" }
+      guard let text = notice.json else { return .notTold(AlarmNotice.unwritable) }
       let message = Publication.Message(topic: place, payload: Array(text.utf8))
       return await withCheckedContinuation { done in
         do {
           // The library blocks while it resolves names and connects.
           try Worker.start("notify") {
-            do throws(SourceFault) {
+            do throws(Publication.Failure) {
               try Publication.publish(message, to: source)
-              done.resume(returning: nil)
+              done.resume(returning: .told)
             } catch {
-              done.resume(returning: "source \(source.name): \(error.cause); \(error.hint)")
+              let fault = "source \(source.name): \(error.fault.cause); \(error.fault.hint)"
+              done.resume(returning: error.mayHaveArrived ? .unknown(fault) : .notTold(fault))
             }
           }.detach()
         } catch {
-          done.resume(returning: "\(error)")
+          done.resume(returning: .notTold("\(error)"))
         }
       }
     }

@@ -7,71 +7,86 @@ struct ObjectiveMeter: Sendable {
   /// Minutes over which dead letters are counted.
   static let letterMinutes: Int64 = 60
 
-  private var latency = EventCount()
-  private var duplicates = EventCount()
-  private var gaps = EventCount()
-  /// What was last seen of pipelines with `sequence`.
-  private var numbered: [String: (missing: Int64, produced: Int64)] = [:]
+  /// Pipelines that are remembered while they are out of sight, with those in sight.
+  static let markLimit = 1_000
+
+  /// By pipeline, where its counters stood when it was last in sight, also if that is long ago: what one has counted
+  /// before it comes into sight for the first time is not new, and what it has counted out of sight is.
+  private(set) var marks: [String: PipelineMark] = [:]
   /// By pipeline, when the newest of what has been delivered was received.
   private var newest: [String: Moment] = [:]
-  /// How many dead letters there had ever been, by the minute (monotonic), the oldest first.
+  /// Dead letters that came since the beginning of this run, or since the marks that it began with.
+  private var lettersSeen: Int64 = 0
+  /// How many there had been, by the minute (monotonic), the oldest first.
   private var letters: [(minute: Int64, count: Int64)] = []
 
+  /// - Parameter marks: of the run before.
+  init(marks: [String: PipelineMark] = [:]) { self.marks = marks }
+
   /// - Parameters:
-  ///   - delivered: since the last sample, each with the receipt of its first and last message where that is known.
+  ///   - delivered: since the last sample.
   ///   - bounds: ``ObjectiveSettings/bound`` by name.
   mutating func sample(
-    _ sight: Sight, delivered: [(DeliveryTally.Delivered, received: (first: Moment, last: Moment)?)],
-    bounds: [ObjectiveName: Int64]
+    _ sight: Sight, delivered: [DeliveryTally.Delivered], bounds: [ObjectiveName: Int64]
   ) -> ObjectiveSample {
     let fills = Dictionary(
-      (sight.pipelines ?? []).map { ($0.standing.book, $0.fills) }, uniquingKeysWith: { first, _ in first })
-    for (batch, received) in delivered {
+      (sight.pipelines ?? []).map { ($0.name, $0.fills) }, uniquingKeysWith: { first, _ in first })
+    var latency = EventCount()
+    var duplicates = EventCount()
+    for batch in delivered {
       if batch.possibleDuplicate {
         duplicates.bad += Int64(batch.readings)
       } else {
         duplicates.good += Int64(batch.readings)
       }
-      guard let received else { continue }
-      if let took = received.first.elapsed(until: batch.at), let bound = bounds[.latency] {
+      if let took = batch.took, let bound = bounds[.latency] {
         if took - (fills[batch.pipeline] ?? 0) <= bound { latency.good += 1 } else { latency.bad += 1 }
       }
-      note(received.last, of: batch.pipeline, now: sight.now)
+      if let newest = batch.newest { note(newest, of: batch.pipeline, now: sight.now) }
     }
     var sample = ObjectiveSample()
-    sample.totals = [.latency: latency, .duplicates: duplicates]
+    sample.events = [.latency: latency, .duplicates: duplicates]
     guard let pipelines = sight.pipelines else { return sample }
-    count(pipelines, into: &sample)
+    count(pipelines, at: sight.now, into: &sample)
     judge(pipelines, at: sight.now, bounds, into: &sample)
     return sample
   }
 
   private mutating func note(_ moment: Moment, of pipeline: String, now: Moment) {
-    let known = newest[pipeline].flatMap { $0.elapsed(until: now) }
-    guard let age = moment.elapsed(until: now), age <= known ?? .max else { return }
+    let known = newest[pipeline].flatMap { now.elapsed(since: $0) }
+    guard let age = now.elapsed(since: moment), age <= known ?? .max else { return }
     newest[pipeline] = moment
   }
 
-  private mutating func count(_ pipelines: [Sight.Pipeline], into sample: inout ObjectiveSample) {
+  private mutating func count(
+    _ pipelines: [Sight.Pipeline], at now: Moment, into sample: inout ObjectiveSample
+  ) {
     var delivery = EventCount()
     var errors = EventCount()
+    var gaps = EventCount()
+    // What the first look finds new came since the last look of the run before.
+    if letters.isEmpty { letters = [(now.monotonic / 60_000_000_000, lettersSeen)] }
     for pipeline in pipelines {
-      let counters = pipeline.standing.counters
-      delivery += EventCount(good: counters.delivered, bad: counters.deadLetteredUpstream + counters.damaged)
-      errors += EventCount(
-        good: max(0, counters.produced + counters.requeued - counters.refused),
-        bad: counters.rejected + counters.refused)
-      guard let missing = pipeline.missing else { continue }
-      if let before = numbered[pipeline.standing.book] {
+      let before = marks[pipeline.name]
+      let mark = PipelineMark(pipeline, after: before)
+      marks[pipeline.name] = mark
+      guard let before else { continue }
+      delivery += mark.delivery.since(before.delivery)
+      errors += mark.errors.since(before.errors)
+      lettersSeen += max(0, mark.letters - before.letters)
+      if let now = mark.numbers, let before = before.numbers {
         // A number that comes late is missing no more; it was for a while.
-        gaps.bad += max(0, missing - before.missing)
-        gaps.good += max(0, counters.produced - before.produced)
+        gaps.bad += max(0, now.missing - before.missing)
+        gaps.good += max(0, now.produced - before.produced)
       }
-      numbered[pipeline.standing.book] = (missing, counters.produced)
     }
-    sample.totals[.delivery] = delivery
-    sample.totals[.errors] = errors
-    sample.totals[.gaps] = gaps
+    if marks.count > ObjectiveMeter.markLimit {
+      let inSight = Set(pipelines.map(\.name))
+      marks = marks.filter { inSight.contains($0.key) }
+    }
+    sample.events[.delivery] = delivery
+    sample.events[.errors] = errors
+    sample.events[.gaps] = gaps
   }
 
   private mutating func judge(
@@ -83,12 +98,11 @@ struct ObjectiveMeter: Sendable {
     if let bound = bounds[.backlog] {
       sample.verdicts[.backlog] = pipelines.allSatisfy { ($0.oldestAge ?? 0) - $0.fills <= bound }
     }
-    let count = pipelines.reduce(Int64(0)) { $0 + $1.standing.counters.setAside }
     let minute = now.monotonic / 60_000_000_000
-    letters.removeAll { minute - $0.minute > ObjectiveMeter.letterMinutes || $0.count > count }
-    if letters.last?.minute != minute { letters.append((minute, count)) }
+    letters.removeAll { minute - $0.minute > ObjectiveMeter.letterMinutes }
+    if letters.last?.minute != minute { letters.append((minute, lettersSeen)) }
     if let bound = bounds[.deadLetters], let before = letters.first?.count {
-      sample.verdicts[.deadLetters] = count - before < bound
+      sample.verdicts[.deadLetters] = lettersSeen - before < bound
     }
   }
 
@@ -97,7 +111,21 @@ struct ObjectiveMeter: Sendable {
   /// tell.
   func staleness(_ pipeline: Sight.Pipeline, at now: Moment) -> Int64? {
     guard pipeline.waits else { return 0 }
-    let ages = [newest[pipeline.standing.book].flatMap { $0.elapsed(until: now) }, pipeline.oldestAge]
+    let ages = [newest[pipeline.name].flatMap { now.elapsed(since: $0) }, pipeline.oldestAge]
     return ages.compactMap { $0 }.min()
+  }
+}
+
+extension PipelineMark {
+  /// - Parameter before: numbers that cannot be seen now are still where they were.
+  init(_ pipeline: Sight.Pipeline, after before: PipelineMark?) {
+    let counters = pipeline.counters
+    self.init(
+      delivery: EventCount(good: counters.delivered, bad: counters.deadLetteredUpstream + counters.damaged),
+      errors: EventCount(
+        good: max(0, counters.produced + counters.requeued - counters.refused),
+        bad: counters.rejected + counters.refused),
+      letters: counters.setAside,
+      numbers: pipeline.missing.map { Numbers(missing: $0, produced: counters.produced) } ?? before?.numbers)
   }
 }

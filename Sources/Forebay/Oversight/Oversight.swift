@@ -25,7 +25,7 @@ final class Oversight: Sendable {
     var book: ObjectiveBook { didSet { say() } }
     private(set) var reports: [ObjectiveReport] = []
     private(set) var objectiveConditions: [AlarmCondition] = []
-    var meter = ObjectiveMeter()
+    var meter: ObjectiveMeter
     var trend = SpaceTrend()
     /// Conditions that others report, until they report that they are over.
     var reported: [String: AlarmCondition] = [:]
@@ -35,10 +35,13 @@ final class Oversight: Sendable {
     var cannotKeep = false
     var lastLook = Int64.min
 
-    init(settings: AlarmSettings, board: AlarmBoard, book: ObjectiveBook, nextKeeping: Int64) {
+    init(
+      settings: AlarmSettings, board: AlarmBoard, book: ObjectiveBook, meter: ObjectiveMeter, nextKeeping: Int64
+    ) {
       self.settings = settings
       self.board = board
       self.book = book
+      self.meter = meter
       self.nextKeeping = nextKeeping
       say()
     }
@@ -53,29 +56,30 @@ final class Oversight: Sendable {
   private let path: String
   private let logger: Logger
   private let state: Mutex<State>
-  private let onEvents: @Sendable ([AlarmEvent]) -> Void
-  private let untold: @Sendable () -> Set<AlarmIdentity>
+  private let onLook: @Sendable (AlarmBoard) -> Void
 
   /// Goes on with what the last run kept in `directory`.
   /// - Parameters:
-  ///   - onEvents: called with what became of alarms, on whatever thread looked.
-  ///   - untold: alarms that somebody is to be told of and has not been told of yet.
+  ///   - known: alarms that somebody was told of, and of whose end nobody has been told: they go on, or end, too.
+  ///   - onLook: called with the alarms as they stand after a look, on whatever thread looked, one look after the
+  ///     other. It must not call this.
   init(
-    directory: String, objectives: [ObjectiveName: ObjectiveSettings], alarms: AlarmSettings, now: Moment,
-    logger: Logger, onEvents: @escaping @Sendable ([AlarmEvent]) -> Void = { _ in },
-    untold: @escaping @Sendable () -> Set<AlarmIdentity> = { [] }
+    directory: String, objectives: [ObjectiveName: ObjectiveSettings], alarms settings: AlarmSettings, now: Moment,
+    logger: Logger, known: [Alarm] = [], onLook: @escaping @Sendable (AlarmBoard) -> Void = { _ in }
   ) {
     path = directory + "/oversight"
     self.logger = logger
-    self.onEvents = onEvents
-    self.untold = untold
+    self.onLook = onLook
     var book = ObjectiveBook(objectives)
-    var board = AlarmBoard()
+    var alarms = known
+    var meter = ObjectiveMeter()
     if case .success(let contents) = ConfigurationFiles.system.read(path, Oversight.largestFile) {
       do throws(KeptStatus.Damage) {
         let kept = try KeptStatus(contents.bytes, settings: objectives)
         book = kept.book
-        board = AlarmBoard(restoring: kept.alarms, monotonic: now.monotonic, wall: now.wall)
+        meter = ObjectiveMeter(marks: kept.marks)
+        let identities = Set(kept.alarms.map(AlarmIdentity.init))
+        alarms = kept.alarms + known.filter { !identities.contains(AlarmIdentity($0)) }
       } catch {
         logger.warning(
           "the history of the objectives cannot be read: it begins anew",
@@ -84,7 +88,9 @@ final class Oversight: Sendable {
     }
     state = Mutex(
       State(
-        settings: alarms, board: board, book: book, nextKeeping: now.monotonic + Oversight.keepInterval))
+        settings: settings,
+        board: AlarmBoard(restoring: alarms, monotonic: now.monotonic, wall: now.wall), book: book, meter: meter,
+        nextKeeping: now.monotonic + Oversight.keepInterval))
   }
 
   // MARK: What others see
@@ -130,13 +136,9 @@ final class Oversight: Sendable {
     return overflow ? .max : difference
   }
 
-  /// - Parameters:
-  ///   - received: when the messages around an offset of a log were received.
-  ///   - measures: the objectives take their sample: at the regular looks only.
-  func look(
-    _ seen: Sight, measures: Bool, received: (LogID, Offset) -> (first: Moment, last: Moment)?
-  ) {
-    let delivered = measures ? tally.take().map { ($0, received: Oversight.receipts($0, received)) } : []
+  /// - Parameter measures: the objectives take their sample: at the regular looks only.
+  func look(_ seen: Sight, measures: Bool) {
+    let delivered = measures ? tally.take() : []
     let events = state.withLock { state in
       var sight = seen
       let now = sight.now
@@ -153,7 +155,10 @@ final class Oversight: Sendable {
       let conditions =
         sight.conditions(longestWait: state.settings.longestWait) + state.objectiveConditions
         + state.reported.values
-      return state.board.look(conditions, monotonic: now.monotonic, wall: now.wall)
+      let events = state.board.look(conditions, unknown: sight.unknown, monotonic: now.monotonic, wall: now.wall)
+      // Within the lock: who is told how things stand must not hear of an older look after a newer one.
+      onLook(state.board)
+      return events
     }
     for event in events {
       logger.log(
@@ -164,35 +169,27 @@ final class Oversight: Sendable {
           "severity": "\(event.alarm.severity.rawValue)", "text": "\(event.alarm.text)",
         ])
     }
-    if !events.isEmpty { onEvents(events) }
-  }
-
-  private static func receipts(
-    _ batch: DeliveryTally.Delivered, _ received: (LogID, Offset) -> (first: Moment, last: Moment)?
-  ) -> (first: Moment, last: Moment)? {
-    guard let first = received(batch.log, batch.first) else { return nil }
-    return (first.first, received(batch.log, batch.last)?.last ?? first.last)
   }
 
   // MARK: What is kept
 
   /// Writes what is kept, when that is due.
-  func keepIfDue(now: Moment) {
+  /// - Returns: whether it was.
+  @discardableResult
+  func keepIfDue(now: Moment) -> Bool {
     let isDue = state.withLock { state in
       guard now.monotonic >= state.nextKeeping else { return false }
       state.nextKeeping = now.monotonic + Oversight.keepInterval
       return true
     }
     if isDue { keep(now: now) }
+    return isDue
   }
 
   /// Writes what is kept. A disk that is full costs ten minutes of history, no more.
   func keep(now: Moment) {
-    let untold = untold()
     let bytes = state.withLock { state in
-      // Who has not been told of an alarm yet is told after the restart: it is raised anew.
-      let alarms = state.board.kept.filter { !untold.contains(AlarmIdentity($0)) }
-      return KeptStatus(book: state.book, alarms: alarms).encoded(now: now)
+      KeptStatus(book: state.book, alarms: state.board.kept, marks: state.meter.marks).encoded(now: now)
     }
     do throws(SpoolError) {
       try FileSystem.replace(path, with: bytes)
@@ -216,6 +213,10 @@ extension Sight {
   /// Nanoseconds after which what waits is not just on its way.
   private static let onItsWay: Int64 = 600_000_000_000
 
-  /// Something has waited for so long that it makes the spool grow.
-  var isBehind: Bool { (pipelines ?? []).contains { ($0.oldestAge ?? 0) > Sight.onItsWay } }
+  /// Something has waited for so long that it makes the spool grow; nil where that is not known.
+  var isBehind: Bool? {
+    guard let pipelines else { return nil }
+    if pipelines.contains(where: { ($0.oldestAge ?? 0) > Sight.onItsWay }) { return true }
+    return pipelines.contains(where: \.hasUnknownAge) ? nil : false
+  }
 }

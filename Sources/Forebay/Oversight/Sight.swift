@@ -8,22 +8,16 @@ internal import Telemetry
 struct Sight: Sendable {
   /// A pipeline that reads, or of which something waits.
   struct Pipeline: Sendable {
-    var standing: Standing
-    /// Something of it has not been delivered: messages behind its checkpoint, or batches.
+    var name: String
+    var counters: LedgerCounters
+    // ``DaemonFigures/Pipeline``
     var waits = false
-    /// Nanoseconds since the receipt of the oldest of what waits; nil where no clock can tell.
     var oldestAge: Int64?
+    var hasUnknownAge = false
     /// Nanoseconds for which its batches may be filled (`batch.max_age`): no bound of an objective is for that.
     var fills: Int64 = 0
     /// Numbers that devices left out; nil without `sequence`.
     var missing: Int64?
-  }
-
-  /// Readings for an uplink that is not configured.
-  struct Stranded: Sendable {
-    var book: String
-    var uplink: String
-    var readings: Int64
   }
 
   var now: Moment
@@ -31,7 +25,8 @@ struct Sight: Sendable {
   var uplinks: [UplinkStatus] = []
   /// Nil: the state could not be read this time.
   var pipelines: [Pipeline]?
-  var stranded: [Stranded] = []
+  /// Nil: the state could not be read this time.
+  var stranded: [DaemonFigures.Stranded]?
   /// Why the configuration was refused.
   var configuration: String?
   var tables: [String] = []
@@ -68,17 +63,36 @@ extension Sight {
       + uplinkConditions
   }
 
+  /// What this look says nothing of: neither that it lasts nor that it is over.
+  var unknown: [UnknownAlarms] {
+    var all: [UnknownAlarms] = []
+    if let pipelines {
+      let ageless = pipelines.filter(\.hasUnknownAge)
+      if !ageless.isEmpty { all.append(UnknownAlarms(.backlog, .only(Set(ageless.map(\.name))))) }
+    } else {
+      all.append(UnknownAlarms(.backlog))
+    }
+    // Of those that are configured their drivers tell.
+    if stranded == nil { all.append(UnknownAlarms(.uplink, .besides(Set(uplinks.map(\.name))))) }
+    return all
+  }
+
   private var ownConditions: [AlarmCondition] {
     var all: [AlarmCondition] = []
     if let configuration { all.append(AlarmCondition(.configuration, severity: .ticket, text: configuration)) }
     for text in tables { all.append(AlarmCondition(.table, severity: .ticket, text: "\(text); the old one goes on")) }
     if let api { all.append(AlarmCondition(.api, severity: .ticket, text: api)) }
     for pause in paused {
+      let isThere = uplinks.contains { $0.name == pause.uplink }
+      let wayOut =
+        isThere
+        ? "nothing is delivered; resume it"
+        : "it is no longer configured, and would be paused again if it came back; resume it with "
+          + "POST /v1/uplinks/\(pause.uplink)/resume"
       all.append(
         AlarmCondition(
           .paused, subject: pause.uplink, severity: .ticket,
-          text: "uplink \(pause.uplink) is paused since \(pause.since) by \(pause.by): nothing is delivered; resume it")
-      )
+          text: "uplink \(pause.uplink) is paused since \(pause.since) by \(pause.by): \(wayOut)"))
     }
     if let trouble {
       all.append(
@@ -157,15 +171,15 @@ extension Sight {
       guard let age = pipeline.oldestAge, age > longestWait else { continue }
       all.append(
         AlarmCondition(
-          .backlog, subject: pipeline.standing.book, severity: .ticket,
-          text: "the oldest of what pipeline \(pipeline.standing.book) has not delivered has waited for "
+          .backlog, subject: pipeline.name, severity: .ticket,
+          text: "the oldest of what pipeline \(pipeline.name) has not delivered has waited for "
             + Output.duration(age)))
     }
     return all
   }
 
   private var uplinkConditions: [AlarmCondition] {
-    var all = stranded.map { stranded in
+    var all = (stranded ?? []).map { stranded in
       AlarmCondition(
         .uplink, subject: stranded.uplink, severity: .page,
         text: "\(Output.count(stranded.readings, "reading")) of pipeline \(stranded.book) wait for uplink "

@@ -11,11 +11,11 @@ struct SpaceTrend: Sendable {
   /// - Parameters:
   ///   - room: bytes that may still be taken.
   ///   - waits: something waits for its delivery. Otherwise what grows is what is kept for replay, and that goes when
-  ///     room is short.
+  ///     room is short. Nil: nobody knows this time, and it is as it was.
   ///   - now: monotonic nanoseconds.
   /// - Returns: hours; nil while it does not grow, or nobody knows yet.
-  mutating func hours(used: Int64, room: Int64, waits: Bool, now: Int64) -> Double? {
-    guard waits else {
+  mutating func hours(used: Int64, room: Int64, waits: Bool?, now: Int64) -> Double? {
+    guard waits ?? !readings.isEmpty else {
       readings = []
       return nil
     }

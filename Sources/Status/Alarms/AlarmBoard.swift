@@ -33,6 +33,33 @@ package struct AlarmIdentity: Sendable, Hashable {
   package init(_ alarm: Alarm) { self.init(kind: alarm.kind, subject: alarm.subject) }
 }
 
+/// Alarms of which a look cannot say whether they last: what they are about could not be read.
+package struct UnknownAlarms: Sendable, Hashable {
+  /// Of which subjects.
+  package enum Subjects: Sendable, Hashable {
+    case all
+    case only(Set<String>)
+    case besides(Set<String>)
+  }
+
+  package var kind: AlarmKind
+  package var subjects: Subjects
+
+  package init(_ kind: AlarmKind, _ subjects: Subjects = .all) {
+    self.kind = kind
+    self.subjects = subjects
+  }
+
+  func contains(_ identity: AlarmIdentity) -> Bool {
+    guard identity.kind == kind.rawValue else { return false }
+    return switch subjects {
+    case .all: true
+    case .only(let names): names.contains(identity.subject)
+    case .besides(let names): !names.contains(identity.subject)
+    }
+  }
+}
+
 /// What became of an alarm.
 package struct AlarmEvent: Sendable, Hashable {
   package enum Change: String, Sendable, Hashable, CaseIterable, Codable {
@@ -82,8 +109,6 @@ package struct AlarmBoard: Sendable {
   private(set) var entries: [AlarmIdentity: Entry] = [:]
   /// The wall clock less the monotonic one at the last look.
   private var offset: Int64?
-  /// Conditions of the last look that found no room.
-  package private(set) var suppressed = 0
 
   package init() {}
 
@@ -123,10 +148,13 @@ package struct AlarmBoard: Sendable {
 
   /// - Parameters:
   ///   - conditions: all that is wrong now.
+  ///   - unknown: alarms that stay as they are, unless a condition says that they last.
   ///   - monotonic: nanoseconds of a clock that never jumps.
   ///   - wall: nanoseconds since 1970.
   /// - Returns: what people should be told, in the order of urgency.
-  package mutating func look(_ conditions: [AlarmCondition], monotonic: Int64, wall: Int64) -> [AlarmEvent] {
+  package mutating func look(
+    _ conditions: [AlarmCondition], unknown: [UnknownAlarms] = [], monotonic: Int64, wall: Int64
+  ) -> [AlarmEvent] {
     follow(wallClock: wall, monotonic: monotonic)
     let present = merged(conditions)
     var events: [AlarmEvent] = []
@@ -163,6 +191,7 @@ package struct AlarmBoard: Sendable {
       entries[identity] = entry
     }
     for (identity, entry) in entries where present[identity] == nil {
+      if unknown.contains(where: { $0.contains(identity) }) { continue }
       guard let endsAt = entry.endsAt else {
         entries[identity]?.endsAt = monotonic + AlarmBoard.hold
         continue
@@ -187,7 +216,7 @@ package struct AlarmBoard: Sendable {
   }
 
   /// One condition for each identity, and no more than there is room for: the most urgent, and those that are known.
-  private mutating func merged(_ conditions: [AlarmCondition]) -> [AlarmIdentity: AlarmCondition] {
+  private func merged(_ conditions: [AlarmCondition]) -> [AlarmIdentity: AlarmCondition] {
     var merged: [AlarmIdentity: AlarmCondition] = [:]
     for condition in conditions {
       let identity = AlarmIdentity(kind: condition.kind.rawValue, subject: condition.subject)
@@ -202,8 +231,7 @@ package struct AlarmBoard: Sendable {
     for identity in merged.keys {
       if let text = merged[identity]?.text { merged[identity]?.text = AlarmBoard.shortened(text) }
     }
-    suppressed = max(0, merged.count - AlarmBoard.limit)
-    guard suppressed > 0 else { return merged }
+    guard merged.count > AlarmBoard.limit else { return merged }
     func rank(_ element: (key: AlarmIdentity, value: AlarmCondition)) -> (Int, Int, String, String) {
       (
         element.value.severity == .page ? 0 : 1, entries[element.key] == nil ? 1 : 0, element.key.kind,

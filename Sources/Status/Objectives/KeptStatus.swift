@@ -1,6 +1,7 @@
 package import Telemetry
 
-/// What of the status outlives the process: the history of the objectives and the alarms that last, as few bytes.
+/// What of the status outlives the process: the history of the objectives, where the counters stood that it was made
+/// from, and the alarms that last, as few bytes.
 ///
 /// Format 1, in this order; numbers are unsigned LEB128 (``PackedWriter``):
 /// ```
@@ -11,6 +12,8 @@ package import Telemetry
 ///   newest, then its buckets from the oldest to the newest, as runs:
 ///     empty buckets before it, good, bad      until all buckets are told; a run of empty ones alone at the end
 /// number of alarms, each:          kind, subject, text (texts), 1 for a page or 0, since (seconds)
+/// number of pipelines, each:       name (text), delivery (good, bad), errors (good, bad), letters,
+///                                  1 and missing, produced, or 0             PipelineMark
 /// the first 8 bytes of the SHA-256 of all that
 /// ```
 /// An objective with events all the time takes 3 to 6 bytes for each of 273 buckets: all eight take 5 to 12 kB.
@@ -27,10 +30,13 @@ package struct KeptStatus: Sendable {
 
   package var book: ObjectiveBook
   package var alarms: [Alarm]
+  /// By pipeline; as old as the book: together they lose nothing and count nothing twice.
+  package var marks: [String: PipelineMark]
 
-  package init(book: ObjectiveBook, alarms: [Alarm]) {
+  package init(book: ObjectiveBook, alarms: [Alarm], marks: [String: PipelineMark] = [:]) {
     self.book = book
     self.alarms = alarms
+    self.marks = marks
   }
 
   /// - Parameter now: of the last look.
@@ -58,6 +64,21 @@ package struct KeptStatus: Sendable {
       writer.append(AlarmBoard.shortened(alarm.text))
       writer.append(alarm.severity == .page ? 1 as UInt64 : 0)
       writer.append(alarm.since / 1_000_000_000)
+    }
+    let marks = marks.filter { $0.key.utf8.count <= KeptStatus.longestName }
+    writer.append(UInt64(marks.count))
+    for (name, mark) in marks.sorted(by: { $0.key < $1.key }) {
+      writer.append(name)
+      for events in [mark.delivery, mark.errors] {
+        writer.append(events.good)
+        writer.append(events.bad)
+      }
+      writer.append(mark.letters)
+      writer.append(mark.numbers == nil ? 0 as UInt64 : 1)
+      if let numbers = mark.numbers {
+        writer.append(numbers.missing)
+        writer.append(numbers.produced)
+      }
     }
     writer.append(raw: Digest(of: writer.bytes).bytes.prefix(KeptStatus.checksumLength))
     return writer.bytes
@@ -118,6 +139,7 @@ package struct KeptStatus: Sendable {
             kind: kind, subject: subject, severity: isPage ? .page : .ticket, text: text,
             since: since * 1_000_000_000))
       }
+      marks = try KeptStatus.marks(from: &reader)
       guard reader.isAtEnd else { throw PackedReader.Damage() }
       book = ObjectiveBook(
         settings, histories: histories, time: time,
@@ -128,6 +150,21 @@ package struct KeptStatus: Sendable {
     } catch {
       throw Damage(description: "what stands in it makes no sense")
     }
+  }
+
+  private static func marks(from reader: inout PackedReader) throws(PackedReader.Damage) -> [String: PipelineMark] {
+    var marks: [String: PipelineMark] = [:]
+    for _ in 0..<(try reader.number()) {
+      let name = try reader.text(longest: longestName)
+      var mark = PipelineMark(
+        delivery: EventCount(good: try reader.integer(), bad: try reader.integer()),
+        errors: EventCount(good: try reader.integer(), bad: try reader.integer()), letters: try reader.integer())
+      if try reader.number() == 1 {
+        mark.numbers = PipelineMark.Numbers(missing: try reader.integer(), produced: try reader.integer())
+      }
+      marks[name] = mark
+    }
+    return marks
   }
 
   private static func ring(

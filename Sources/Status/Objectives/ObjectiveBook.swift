@@ -2,8 +2,8 @@ package import Telemetry
 
 /// What is known of every objective at one look.
 package struct ObjectiveSample: Sendable, Hashable {
-  /// Events since some beginning; a number that goes back begins anew and counts nothing.
-  package var totals: [ObjectiveName: EventCount] = [:]
+  /// Events since the last sample.
+  package var events: [ObjectiveName: EventCount] = [:]
   /// Of objectives that count minutes: whether all is well at this look. One bad look makes a bad minute.
   package var verdicts: [ObjectiveName: Bool] = [:]
 
@@ -43,7 +43,6 @@ package struct ObjectiveBook: Sendable {
   private var monotonic: Int64 = 0
   /// Until the time for which the gateway was off is known.
   private var anchor: Anchor?
-  private var totals: [ObjectiveName: EventCount] = [:]
   private var minute: Int64 = 0
   private var verdicts: [ObjectiveName: Bool] = [:]
 
@@ -88,12 +87,7 @@ package struct ObjectiveBook: Sendable {
     for (name, isGood) in sample.verdicts where settings[name] != nil {
       verdicts[name] = isGood && (verdicts[name] ?? true)
     }
-    for (name, total) in sample.totals {
-      if let before = totals[name], total.good >= before.good, total.bad >= before.bad {
-        histories[name]?.add(EventCount(good: total.good - before.good, bad: total.bad - before.bad))
-      }
-      totals[name] = total
-    }
+    for (name, events) in sample.events { histories[name]?.add(events) }
   }
 
   private mutating func advance(to now: Moment) {

@@ -44,7 +44,7 @@ struct MetricsPageTests {
       waiting: StateTotals.Waiting(
         batches: 1, readings: 4, bytes: 99, oldestSealed: moment(999_000_000_000), oldestAge: 500_000_000),
       oldestOutbox: 1_000_000_000, deadLetters: 2, deadLetterBytes: 600, running: running, backlog: 10,
-      backlogBytes: 1_000, backlogAge: 2_000_000_000, freshness: 2_000_000_000)
+      backlogBytes: 1_000, backlogAge: 2_000_000_000, waits: true, oldestAge: 2_000_000_000)
     var figures = DaemonFigures(
       now: now, uptime: 900_000_000_000, gateway: "gw", site: "plant \"7\"", sources: [source], used: 1, free: 2,
       maximum: 3, minimumFree: 4, parked: nil,

@@ -27,7 +27,7 @@ struct OversightTests {
     var sight = Sight(now: Seen.moment(seconds))
     sight.space = (1, 100 << 30, 100 << 30, 1)
     change(&sight)
-    oversight.look(sight, measures: measures) { _, _ in nil }
+    oversight.look(sight, measures: measures)
   }
 
   @Test("objectives and the beginning of alarms come back after a restart")
@@ -84,6 +84,52 @@ struct OversightTests {
     }
     #expect(oversight.board.alarms.map(\.kind) == ["backlog"])
     #expect(oversight.objectives.allSatisfy { $0.measured == nil })
+  }
+
+  @Test("alarms stay as they are while nobody can read what they are about")
+  func unreadable() {
+    let oversight = oversight(at: 0)
+    func see(_ seconds: Int64, _ change: (inout Sight) -> Void) -> [String] {
+      look(oversight, seconds, change)
+      return oversight.board.alarms.map { "\($0.kind) \($0.subject)" }
+    }
+    let late = Seen.pipeline(waits: true, age: 4_000)
+    let lasting = ["uplink gone", "backlog climate"]
+    #expect(
+      see(0) {
+        $0.pipelines = [late]
+        $0.stranded = [.init(book: "old", uplink: "gone", readings: 5)]
+      } == lasting)
+    for seconds in stride(from: Int64(10), to: 400, by: 10) { #expect(see(seconds) { _ in } == lasting) }
+    // Its age alone cannot be told.
+    for seconds in stride(from: Int64(400), to: 600, by: 10) {
+      #expect(see(seconds) { $0.pipelines = [Seen.pipeline(waits: true)] } == lasting)
+    }
+    #expect(
+      see(600) {
+        $0.pipelines = [Seen.pipeline()]
+        $0.stranded = []
+      } == [])
+    // It cannot be said that it has been over for the whole hold.
+    for seconds in stride(from: Int64(610), to: 900, by: 10) { #expect(see(seconds) { _ in } == []) }
+    #expect(oversight.board.kept.count == 2)
+    let other = self.oversight(at: 0)
+    look(other, 1)
+    #expect(other.board.kept.isEmpty, "nor is one raised")
+  }
+
+  @Test("what a run did after it was kept last is counted by the next one")
+  func countedAcrossARestart() {
+    func pipelines(_ rejected: Int64) -> [Sight.Pipeline] { [Seen.pipeline { $0.rejected = rejected }] }
+    let first = oversight(at: 0)
+    look(first, 10) { $0.pipelines = pipelines(1_000) }
+    look(first, 20) { $0.pipelines = pipelines(1_007) }
+    first.keep(now: Seen.moment(20))
+    look(first, 30) { $0.pipelines = pipelines(1_010) }
+    // A power cut: what was seen at 30 is not kept, and more came until then.
+    let second = oversight(at: 60)
+    look(second, 61) { $0.pipelines = pipelines(1_012) }
+    #expect(second.objectives.first { $0.name == "errors" }?.bad == 12)
   }
 
   @Test("what others report lasts until they clear it")

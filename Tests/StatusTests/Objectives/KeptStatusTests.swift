@@ -23,11 +23,17 @@ struct KeptStatusTests {
       Alarm(kind: "uplink", subject: "central", severity: .page, text: "not now", since: 1_800_000_000_000_000_000),
       Alarm(kind: "table", subject: "", severity: .ticket, text: "ä", since: 0),
     ]
-    let bytes = KeptStatus(book: gateway.book, alarms: alarms).encoded(now: gateway.now)
+    let marks = [
+      "climate": PipelineMark(
+        delivery: EventCount(good: 1 << 40, bad: 0), errors: EventCount(good: 3, bad: 4), letters: 5,
+        numbers: .init(missing: 6, produced: 7)),
+      "": PipelineMark(delivery: EventCount(), errors: EventCount(), letters: 0),
+    ]
+    let bytes = KeptStatus(book: gateway.book, alarms: alarms, marks: marks).encoded(now: gateway.now)
     let kept = try KeptStatus(bytes, settings: gateway.book.settings)
     let isWhole = kept.book.histories == gateway.book.histories
     #expect(isWhole)
-    #expect(kept.alarms == alarms)
+    #expect(kept.alarms == alarms && kept.marks == marks)
     // The same process again, in the same boot: as if nothing had been.
     var next = gateway
     next.book = kept.book
@@ -109,7 +115,10 @@ struct KeptStatusTests {
     gateway.count(.errors, good: 100, bad: 100)
     gateway.look()
     let alarm = Alarm(kind: "uplink", subject: "a", severity: .page, text: "b", since: 0)
-    let bytes = KeptStatus(book: gateway.book, alarms: [alarm]).encoded(now: gateway.now)
+    let mark = PipelineMark(
+      delivery: EventCount(good: 1, bad: 2), errors: EventCount(good: 3, bad: 4), letters: 5,
+      numbers: .init(missing: 6, produced: 7))
+    let bytes = KeptStatus(book: gateway.book, alarms: [alarm], marks: ["p": mark]).encoded(now: gateway.now)
     func isDamaged(_ bytes: [UInt8]) -> Bool {
       do throws(KeptStatus.Damage) {
         _ = try KeptStatus(bytes, settings: ObjectiveSettings.usual)

@@ -17,14 +17,11 @@ struct ObjectiveBookTests {
     #expect(gateway.book.conditions.isEmpty)
   }
 
-  @Test("what a counter stood at before the first look is not counted, and one that goes back begins anew")
-  func countersThatGoBack() {
+  @Test("events are counted at the look that saw them, the first one too")
+  func events() {
     var gateway = Gateway()
-    gateway.count(.errors, good: 5_000, bad: 5_000)
-    gateway.look()
     gateway.count(.errors, good: 90, bad: 10)
     gateway.look()
-    gateway.totals[.errors] = EventCount(good: 7, bad: 0)
     gateway.look()
     gateway.count(.errors, good: 100)
     gateway.look()

@@ -10,14 +10,12 @@ struct Gateway {
   var monotonic: Int64 = 100
   var wall: Int64 = 1_800_000_000
   var isSynchronised = true
-  var totals = Gateway.zero
+  /// Since the last look.
+  var events: [ObjectiveName: EventCount] = [:]
 
   init(_ settings: [ObjectiveName: ObjectiveSettings] = ObjectiveSettings.usual) {
     book = ObjectiveBook(settings)
   }
-
-  static let zero = Dictionary(
-    uniqueKeysWithValues: ObjectiveName.allCases.filter { !$0.countsMinutes }.map { ($0, EventCount()) })
 
   var now: Moment {
     Moment(
@@ -34,14 +32,14 @@ struct Gateway {
   mutating func look(after seconds: Int64 = 10, _ verdicts: [ObjectiveName: Bool] = [:]) {
     pass(seconds)
     var sample = ObjectiveSample()
-    sample.totals = totals
+    sample.events = events
+    events = [:]
     sample.verdicts = verdicts
     book.look(sample, now: now)
   }
 
   mutating func count(_ name: ObjectiveName, good: Int64 = 0, bad: Int64 = 0) {
-    totals[name, default: EventCount()].good += good
-    totals[name, default: EventCount()].bad += bad
+    events[name, default: EventCount()] += EventCount(good: good, bad: bad)
   }
 
   /// A restart in which the machine was off for so long; its monotonic clock begins anew.
@@ -50,7 +48,6 @@ struct Gateway {
     boot += 1
     monotonic = 5
     wall += seconds
-    totals = Gateway.zero
     book = try KeptStatus(bytes, settings: book.settings).book
   }
 }
