@@ -6,6 +6,9 @@ SHELL := /bin/bash
 # A target may import only what it declares (docs/architecture.md, the table).
 SWIFT_FLAGS := --explicit-target-dependency-import-check error
 BUILD_CONFIGURATION ?= debug
+# Where it was built is not in what is built: the same sources give the same binary in every folder.
+REPRODUCIBLE := -Xswiftc -file-prefix-map -Xswiftc $(CURDIR)=. -Xcc -ffile-prefix-map=$(CURDIR)=. \
+	-Xcxx -ffile-prefix-map=$(CURDIR)=.
 # Places to die at, for the kill tests (Sources/Failpoints): in what is tested, not in what is run.
 SWIFT_TEST_FLAGS := $(SWIFT_FLAGS) --traits Failpoints
 # Of `make test-kill`: half of them at random moments, half at failpoints.
@@ -124,7 +127,7 @@ fuzz: deps ## Fuzz every decoder of outside bytes for FUZZ_SECONDS seconds in al
 
 .PHONY: release
 release: deps ## Build the release binary and check what it may contain
-	swift build $(SWIFT_FLAGS) -c release --static-swift-stdlib --product forebay
+	swift build $(SWIFT_FLAGS) $(REPRODUCIBLE) -c release --static-swift-stdlib --product forebay
 	./.ci/check-release "$$(swift build -c release --show-bin-path)/forebay"
 
 .PHONY: clean
