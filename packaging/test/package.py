@@ -136,12 +136,15 @@ def reproducible():
 
 # In a box.
 
-def publish(box, count, first=1, topic="telemetry/{device}", wait_for=True):
-    command = [given.forebay, "simulate", "--url", "mqtt://127.0.0.1:1883", "--devices", "10", "--rate", "0",
-               "--count", str(count), "--first-seq", str(first), "--topic", topic, "--json"]
-    if wait_for:
-        return box.network(*command)
-    return box.start_in_network(*command)
+def publish(box, count, first=1, rate=None):
+    """Ten devices publish so many messages together; with a rate, beside what comes next."""
+    if box.is_active():
+        # A broker keeps messages for those only that have been there once.
+        wait("it is connected", lambda: status(box)["sources"][0]["state"] == "connected", 30)
+    command = [given.forebay, "simulate", "--url", "mqtt://127.0.0.1:1883", "--devices", "10",
+               *(["--total-rate", str(rate)] if rate else ["--rate", "0"]), "--count", str(count), "--first-seq",
+               str(first), "--topic", "telemetry/{device}", "--json"]
+    return box.start_in_network(*command) if rate else box.network(*command)
 
 
 def status(box):
@@ -269,7 +272,7 @@ done
 ( echo 1 > /proc/sys/kernel/sysrq ) 2>/dev/null && echo "changed a setting of the kernel"
 mount -t tmpfs none /tmp 2>/dev/null && echo "mounted"
 unshare -U true 2>/dev/null && echo "made a namespace"
-date -s 2001-01-01 2>/dev/null && echo "set the clock"
+date -s 2001-01-01 >/dev/null 2>&1 && echo "set the clock"
 mknod /var/lib/forebay/device c 1 1 2>/dev/null && echo "made a device"
 chmod u+s /var/lib/forebay/sandbox 2>/dev/null && test -u /var/lib/forebay/sandbox && echo "made a set-user-id file"
 kill -0 1 2>/dev/null && echo "signalled the first process"
@@ -404,7 +407,7 @@ def upgrade(template):
         box.run("systemctl", "reload", "forebay")
         box.run("forebay", "token", "first")
         count = 60_000
-        devices = publish(box, count, wait_for=False)
+        devices = publish(box, count, rate=1_000)
         wait("there is traffic", lambda: received(box) > 2_000)
         at = received(box)
         box.install(inside(deb("forebay")))
