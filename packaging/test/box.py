@@ -22,9 +22,9 @@ class Failed(Exception):
 
 
 def run(*command, check=True, timeout=600, **options):
+    options = {"stderr": subprocess.STDOUT, **options}
     done = subprocess.run(
-        [str(word) for word in command], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout,
-        **options)
+        [str(word) for word in command], text=True, stdout=subprocess.PIPE, timeout=timeout, **options)
     if check and done.returncode != 0:
         raise Failed(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stdout}")
     return done

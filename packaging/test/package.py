@@ -148,7 +148,9 @@ def publish(box, count, first=1, rate=None):
 
 
 def status(box):
-    return json.loads(box.run("forebay", "status", "--json", check=False).stdout)
+    said = box.run("forebay", "status", "--json", check=False, stderr=subprocess.DEVNULL).stdout
+    expect(said, "forebay status has no answer")
+    return json.loads(said)
 
 
 def alarms(box):
@@ -254,10 +256,16 @@ def resident(box):
         fields = (pathlib.Path(f"/proc/{box.main_process()}") / "status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+) kB", fields).group(1)) * 1024
 
-    # The code that only the start needed goes some seconds after it.
-    figures["resident at rest, bytes"] = wait(
-        "it takes no more than is allowed", lambda: (memory() <= RESIDENT_LIMIT) and memory(), 30)
-    expect(page(box, "/v1/status") == "200", "the API answers")
+    # The code that only the start needed goes some seconds after it; then somebody looks at the page.
+    end = time.monotonic() + 30
+    seen = []
+    while time.monotonic() < end:
+        expect(page(box, "/v1/status") == "200" and page(box, "/") == "200", "the page does not answer")
+        seen.append(memory())
+        time.sleep(1)
+    figures["resident at rest, the page looked at every second, bytes"] = max(seen[len(seen) // 2:])
+    figures["resident right after the start, bytes"] = seen[0]
+    expect(max(seen[len(seen) // 2:]) <= RESIDENT_LIMIT, f"it takes {max(seen)} bytes, {RESIDENT_LIMIT} are allowed")
 
 
 SANDBOX = r"""#!/bin/sh
@@ -381,8 +389,9 @@ def central(box):
 
 
 def purge(box):
-    """purging leaves nothing: no file, no user, no unit"""
+    """purging leaves nothing: no file, no user, no unit, no process"""
     box.run("apt-get", "purge", "-y", "forebay", "forebay-central")
+    expect(not box.run("pgrep", "-x", "forebay", check=False).stdout, "a process still runs")
     left = [path for path in box.run("find", "/", "-xdev", "-name", "*forebay*").stdout.split()
             if not path.startswith(("/packages", "/proc", "/var/log/journal"))]
     expect(not left, f"there is still: {left}")
@@ -447,9 +456,9 @@ def power_cut(template):
 
 def piuparts():
     """piuparts installs, upgrades, removes and purges both, and finds no trace."""
-    tarball = CACHE / "bookworm.tar"
+    tarball = CACHE / "bookworm.tar.gz"
     if not tarball.exists():
-        run("tar", "-C", smallest(), "--numeric-owner", "-cf", tarball, ".")
+        run("tar", "-C", smallest(), "--numeric-owner", "-czf", tarball, ".")
     done = run("piuparts", "-d", "bookworm", "-b", tarball, "--no-eatmydata", "--skip-logrotatefiles-test",
                deb("forebay"), deb("forebay-central"), check=False, timeout=1_800)
     expect(done.returncode == 0, f"piuparts:\n{done.stdout[-6000:]}")
