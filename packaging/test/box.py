@@ -76,6 +76,8 @@ def bootable(packages):
     (root / "packages").mkdir()
     for package in packages:
         shutil.copy(package, root / "packages")
+    if not packages:
+        return root
     names = [f"/packages/{pathlib.Path(package).name}" for package in packages]
     chroot(root, "apt-get", "install", "-y", "--download-only", *names)
     return root
