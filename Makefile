@@ -6,6 +6,9 @@ SHELL := /bin/bash
 # A target may import only what it declares (docs/architecture.md, the table).
 SWIFT_FLAGS := --explicit-target-dependency-import-check error
 BUILD_CONFIGURATION ?= debug
+# Where it was built is not in what is built: the same sources give the same binary in every folder.
+REPRODUCIBLE := -Xswiftc -file-prefix-map -Xswiftc $(CURDIR)=. -Xcc -ffile-prefix-map=$(CURDIR)=. \
+	-Xcxx -ffile-prefix-map=$(CURDIR)=.
 # Places to die at, for the kill tests (Sources/Failpoints): in what is tested, not in what is run.
 SWIFT_TEST_FLAGS := $(SWIFT_FLAGS) --traits Failpoints
 # Of `make test-kill`: half of them at random moments, half at failpoints.
@@ -16,6 +19,8 @@ PARK_ROUNDS ?= 50
 # Real rows where they lie beside the repository; made-up ones otherwise.
 DEMO_DATA := ../shared/data/nab
 DEMO_OPTIONS ?= $(if $(wildcard $(DEMO_DATA)),--data $(DEMO_DATA))
+# What `make deb` packs.
+PACKED_BINARY = $(or $(FOREBAY_BINARY),$(CURDIR)/.build/release/forebay)
 # Seconds that `make fuzz` runs, shared among the fuzzers.
 FUZZ_SECONDS ?= 300
 DEBIAN_PACKAGES := libmosquitto-dev libsqlite3-dev zlib1g-dev libzstd-dev libyaml-dev libssl-dev libpcre2-dev \
@@ -122,10 +127,27 @@ bench-record: deps ## Measure, keep the run in Benchmarks/history and write docs
 fuzz: deps ## Fuzz every decoder of outside bytes for FUZZ_SECONDS seconds in all
 	./Fuzz/run.sh $(FUZZ_SECONDS)
 
-.PHONY: release
-release: deps ## Build the release binary and check what it may contain
-	swift build $(SWIFT_FLAGS) -c release --static-swift-stdlib --product forebay
+.PHONY: release release-binary
+release: deps release-binary ## Build the release binary and check what it may contain
 	./.ci/check-release "$$(swift build -c release --show-bin-path)/forebay"
+
+release-binary:
+	swift build $(SWIFT_FLAGS) $(REPRODUCIBLE) -c release --static-swift-stdlib --product forebay
+
+.PHONY: deb
+deb: DEBIAN_PACKAGES += debhelper dpkg-dev
+deb: deps $(if $(FOREBAY_BINARY),,release-binary) ## Build the Debian packages into .build/deb (of FOREBAY_BINARY, where it is set)
+	./packaging/build-deb --binary $(PACKED_BINARY)
+
+.PHONY: test-package
+test-package: DEBIAN_PACKAGES += debhelper dpkg-dev lintian piuparts debootstrap systemd-container curl
+test-package: deb ## Install the packages in a Debian of their own that is booted with systemd (10 minutes, as root)
+	$(SUDO) ./packaging/test/package.py --binary $(PACKED_BINARY) $(if $(PREVIOUS_DEB),--previous $(PREVIOUS_DEB))
+
+.PHONY: test-reproducible
+test-reproducible: DEBIAN_PACKAGES += debhelper dpkg-dev
+test-reproducible: deps ## Build binary and packages twice, in two folders: the same bytes (two release builds)
+	./packaging/test/reproducible.sh
 
 .PHONY: clean
 clean: ## Delete what was built

@@ -59,6 +59,8 @@ struct RunCommand: AsyncParsableCommand {
     }
     let registry = MetricRegistry()
     registry.adoptLibraries()
+    let signs = StartSigns.begin()
+    defer { signs.end() }
     do {
       let daemon = try Daemon(boot.configuration, alarm: boot.alarm, logger: logger, registry: registry)
       daemon.spool.onDamage { reason in
@@ -73,6 +75,7 @@ struct RunCommand: AsyncParsableCommand {
         daemon.spool.examine(error, wall: SystemClock.wall())
         return await ProcessRestart.now(after: daemon.started, unless: signals, logger)
       }
+      signs.end()
       boot.configuration = boot.configuration.withoutAttached
       await Supervision(daemon: daemon, kept: kept, path: config, log: log, logger: logger).run(boot, signals)
     } catch {
@@ -130,7 +133,7 @@ struct Supervision: Sendable {
         await ProcessRestart.now(after: daemon.started, unless: signals, logger)
         return
       }
-      manager.stopping()
+      manager.stopping(within: daemon.configuration.withLock { $0.shutdown.grace })
       logger.notice("stopping")
       await daemon.stop()
       watchdog.cancel()

@@ -14,14 +14,15 @@ struct TokenCommand: ParsableCommand {
       a token works at once, and one that was withdrawn no longer does.
 
       EXAMPLES:
+        forebay token first
         forebay token create --role operator --name anna
         forebay token list
         forebay token remove anna
 
-      EXIT STATUS: 0 done; 1 the name is taken, or nobody has it; 2 the file, or the configuration \
+      EXIT STATUS: 0 done; 1 the name is taken, nobody has it, or the first token has been shown; 2 the file, or the configuration \
       that names it, cannot be used; 64 wrong usage.
       """,
-    subcommands: [Create.self, List.self, Remove.self])
+    subcommands: [First.self, Create.self, List.self, Remove.self])
 
   struct Place: ParsableArguments {
     @Option(

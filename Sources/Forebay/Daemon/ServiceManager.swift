@@ -14,9 +14,26 @@ struct ServiceManager: Sendable {
     watchdogInterval = forUs ? microseconds.map { $0 * 1_000 / 2 } : nil
   }
 
+  /// Whether somebody listens.
+  var isThere: Bool { address?.isEmpty == false }
+
   func ready(_ status: String) { send("READY=1\nSTATUS=\(status)") }
   func status(_ text: String) { send("STATUS=\(text)") }
-  func stopping() { send("STOPPING=1") }
+
+  /// - Parameter longest: nanoseconds that it may take; without them systemd kills after `TimeoutStopSec=`.
+  func stopping(within longest: Int64) {
+    send("STOPPING=1\nEXTEND_TIMEOUT_USEC=\((longest + ServiceManager.afterGrace) / 1_000)")
+  }
+
+  /// The start goes on and takes so many nanoseconds more at most, as far as is known now. A process that has begun
+  /// anew in place is past its start for systemd, and owes signs of life.
+  func starting(_ status: String, longest: Int64) {
+    send("EXTEND_TIMEOUT_USEC=\(longest / 1_000)\nWATCHDOG=1\nSTATUS=\(status)")
+  }
+
+  /// Nanoseconds for what comes after the grace period: closing databases on a slow disk.
+  private static let afterGrace: Int64 = 15_000_000_000
+
   func alive() { send("WATCHDOG=1") }
 
   func reloading() {

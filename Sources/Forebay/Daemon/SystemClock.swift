@@ -29,8 +29,13 @@ enum SystemClock {
 
   private static func quality() -> ClockQuality {
     var state = timex()
-    let answer = adjtimex(&state)
-    return answer == TIME_ERROR || state.status & STA_UNSYNC != 0 ? .unsynchronised : .synchronised
+    return quality(answer: adjtimex(&state), status: state.status)
+  }
+
+  /// What adjtimex(2) says of the wall clock. A sandbox may forbid the question (-1): a clock that nobody vouches for
+  /// is not synchronised.
+  static func quality(answer: Int32, status: Int32) -> ClockQuality {
+    answer < 0 || answer == TIME_ERROR || status & STA_UNSYNC != 0 ? .unsynchronised : .synchronised
   }
 
   private static func bootID() -> BootID {
