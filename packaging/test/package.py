@@ -196,8 +196,8 @@ def page(box, path, token=None):
 def life(template):
     """Install, first token, out of the box, boot, memory, sandbox, watchdog, bad edit, reboot, downgrade, purge."""
     with Box(template) as box:
-        for step in [installs, first_token, out_of_the_box, keeps_the_backlog, resident, sandbox, watchdog, bad_edit,
-                     downgrade, central, purge]:
+        for step in [installs, first_token, out_of_the_box, keeps_the_backlog, resident, sandbox, secrets, watchdog,
+                     bad_edit, downgrade, central, purge]:
             begun = time.monotonic()
             step(box)
             print(f"  ok  {step.__doc__.splitlines()[0]} ({time.monotonic() - begun:.0f} s)", flush=True)
@@ -324,6 +324,25 @@ def sandbox(box):
     expect(seen == synchronised, f"the daemon says that the clock's being synchronised is {seen}, not {synchronised}")
 
 
+def secrets(box):
+    """a secret that only root can read reaches the service and the check of a reload"""
+    path = box.root / "etc/forebay/forebay.yaml"
+    good = path.read_text()
+    secret = box.root / "etc/forebay/credentials/central-token"
+    secret.write_text("s3cret\n")
+    secret.chmod(0o600)
+    path.write_text(good.replace("uplinks:\n", """uplinks:
+  central: { http: { url: "http://127.0.0.1:9/", token_file: credential:etc_central-token } }
+""", 1))
+    expect(box.run("systemctl", "reload", "forebay", check=False).returncode != 0, "a secret is there before a restart")
+    box.run("systemctl", "restart", "forebay")
+    box.run("systemctl", "reload", "forebay")
+    expect("configuration" not in alarms(box), "the secret is not found")
+    path.write_text(good)
+    secret.unlink()
+    box.run("systemctl", "restart", "forebay")
+
+
 def watchdog(box):
     """a process that is stopped (SIGSTOP) is started again by the watchdog"""
     before = box.property("MainPID")
@@ -355,6 +374,14 @@ def bad_edit(box):
     publish(box, 100, first=2_211)
     wait("it takes in as before", lambda: received(box) == 22_200)
     each_once(box, range(1, 2_221))
+    # One that only the sandbox refuses: as root it looks well.
+    (box.root / "data").mkdir()
+    path.write_text(good.replace("directory: /var/lib/forebay\n", "directory: /data/forebay\n"))
+    box.run("forebay", "check")
+    expect(box.run("systemctl", "reload", "forebay", check=False).returncode != 0, "the reload went well")
+    box.run("systemctl", "restart", "forebay")
+    wait("the alarm is up", lambda: "configuration" in alarms(box), 10)
+    (box.root / "data").rmdir()
     path.write_text(good)
     box.run("systemctl", "reload", "forebay")
     wait("the alarm ends", lambda: "configuration" not in alarms(box), 10)
@@ -455,7 +482,7 @@ def power_cut(template):
 
 
 def piuparts():
-    """piuparts installs, upgrades, removes and purges both, and finds no trace."""
+    """piuparts installs, removes and purges both, and finds no trace."""
     # A Debian that has systemd already: what that leaves behind when it is removed itself is not ours.
     root, tarball = bootable([]), CACHE / "bootable.tar.gz"
     if not tarball.exists():
