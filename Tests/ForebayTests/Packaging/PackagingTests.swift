@@ -73,7 +73,7 @@ struct PackagingTests {
     let folder = CentralTools.root + "/packaging/debian"
     let units = try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasSuffix(".service") }
     #expect(units.count == 3)
-    let harness = try Self.text("packaging/test/package.py")
+    let harness = try Self.text("packaging/test/inspection.py")
     for unit in units {
       let text = try CentralTools.text("\(folder)/\(unit)")
       #expect(harness.contains("\"\(unit)\""), "\(unit)")
