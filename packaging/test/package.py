@@ -101,6 +101,8 @@ def installs(box):
     said = box.install(inside(deb("forebay")))
     wait("the service runs", lambda: box.is_active())
     expect(box.property("Type") == "notify" and box.property("WatchdogUSec") == "1min", "it is not watched over")
+    limits = [int(box.property(name)) >> 20 for name in ("MemoryHigh", "MemoryMax")]
+    expect(limits == [192, 256], f"systemd would limit its memory to {limits} MiB")
     expect(box.property("StatusText") == "running", "the daemon has not said that it is ready")
     expect(box.is_active("mosquitto"), "mosquitto does not run")
     expect("forebay token first" in said, f"nothing tells of the first token:\n{said}")
