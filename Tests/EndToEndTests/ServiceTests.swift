@@ -54,6 +54,43 @@ struct ServiceTests {
     try house.wait("it is ready again") { manager.count("READY=1") == 2 }
     #expect(house.stopDaemon() == 0)
     #expect(manager.count("STOPPING=1") == 1)
+    #expect(manager.count("EXTEND_TIMEOUT_USEC=35000000") == 1, "the grace of 20 s, and 15 s to close")
+  }
+
+  @Test("a configuration that it cannot start on gives way to the last one that ran, in the same process")
+  func unstartable() throws {
+    let house = try House("unstartable")
+    let manager = try NotifySocket(house.directory.file("notify"))
+    try house.startUpstream()
+    try house.startDaemon()
+    try house.publish(devices: 5, count: 500)
+    try house.settle(received: 500)
+    #expect(house.stopDaemon() == 0)
+    // Nothing is wrong with the edit to look at; but another daemon has that spool.
+    let other = house.directory.file("other")
+    try #require(mkdir(other, 0o700) == 0)
+    let lock = open(other + "/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+    try #require(lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0)
+    let good = try String(contentsOfFile: house.configurationPath, encoding: .utf8)
+    try good.replacingOccurrences(of: "directory: spool", with: "directory: other")
+      .write(toFile: house.configurationPath, atomically: true, encoding: .utf8)
+    try house.startDaemon(environment: ["NOTIFY_SOCKET": manager.path])
+    #expect(
+      try house.status().alarms.contains {
+        $0.kind == "configuration" && $0.text.contains("another forebay runs on this spool")
+      })
+    #expect(manager.count("READY=1") == 1)
+    try house.publish(devices: 5, count: 500, firstSeq: 101)
+    try house.settle(received: 1_000)
+    #expect(house.stopDaemon() == 0)
+    try house.expectDelivered(count: 1_000)
+    // The next start tries the file again.
+    close(lock)
+    try house.launchDaemon()
+    try house.wait("it runs on the other spool") {
+      try house.run("status", ["--json", "--socket", other + "/forebay.sock"]).output.contains("\"gateway\"")
+    }
+    #expect(house.stopDaemon() == 0)
   }
 
   @Test("ends on the loss of its grace period with what is left kept for the next start")

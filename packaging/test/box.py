@@ -92,6 +92,7 @@ class Box:
         run("cp", "-a", "--reflink=auto", template, self.root)
         # Each its own, as on a machine that was just set up.
         (self.root / "etc/machine-id").write_text("")
+        (self.root / "etc/hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
         self.machine = self.first = None
 
     def __enter__(self):

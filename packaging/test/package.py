@@ -23,115 +23,8 @@ import tempfile
 import time
 
 from box import CACHE, Box, Failed, bootable, run, wait
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-MEGABYTE = 1_000_000
-# What the packages may weigh.
-PACKAGE_LIMIT, INSTALLED_LIMIT, RESIDENT_LIMIT = 14 * MEGABYTE, 45 * MEGABYTE, 36 * MEGABYTE
-UNITS = {
-    "forebay": "forebay.service", "forebay-central": "forebay-central.forebay-fleet.service",
-    "receiver": "forebay-central.forebay-receiver.service",
-}
-given = None
-figures = {}
-
-
-def expect(condition, text):
-    if not condition:
-        raise Failed(text)
-
-
-def deb(name):
-    found = sorted(given.packages.glob(f"{name}_*.deb"))
-    expect(len(found) == 1, f"one package of {name} in {given.packages}, not {len(found)}: run 'make deb' first")
-    return found[0]
-
-
-def relabelled(package, version, folder):
-    """The same package under another version."""
-    unpacked = pathlib.Path(folder) / f"as-{version}"
-    run("dpkg-deb", "-R", package, unpacked)
-    control = unpacked / "DEBIAN/control"
-    control.write_text(re.sub(r"^Version: .*$", f"Version: {version}", control.read_text(), flags=re.M))
-    target = pathlib.Path(folder) / f"forebay_{version}_relabelled.deb"
-    run("dpkg-deb", "--root-owner-group", "-Zxz", "-z0", "-b", unpacked, target)
-    shutil.rmtree(unpacked)
-    return target
-
-
-# Of the files, without a box.
-
-def lintian():
-    """lintian finds nothing at its default level, and every override has its reason above it."""
-    done = run("lintian", "--no-cfg", "--allow-root", *sorted(given.packages.glob("*.changes")), check=False)
-    found = [line for line in done.stdout.splitlines() if re.match(r"[EWM]: ", line)]
-    expect(done.returncode == 0 and not found, f"lintian: {done.stdout}")
-    for file in sorted((ROOT / "packaging/debian").glob("*lintian-overrides")):
-        above = ""
-        for line in file.read_text().splitlines():
-            expect(line.startswith("#") or above.startswith("#"), f"{file.name}: no reason stands above: {line}")
-            above = line
-
-
-def sizes():
-    """The packages are small enough."""
-    for name in ["forebay", "forebay-central"]:
-        package = deb(name)
-        figures[f"{name} package, bytes"] = size = package.stat().st_size
-        with tempfile.TemporaryDirectory() as folder:
-            run("dpkg-deb", "-x", package, folder)
-            installed = sum(path.stat().st_size for path in pathlib.Path(folder).rglob("*")
-                            if path.is_file() and not path.is_symlink())
-        figures[f"{name} installed, bytes"] = installed
-        expect(size <= PACKAGE_LIMIT, f"{package} has {size} bytes, {PACKAGE_LIMIT} are allowed")
-        expect(installed <= INSTALLED_LIMIT, f"{name} takes {installed} bytes, {INSTALLED_LIMIT} are allowed")
-
-
-def exposure():
-    """systemd finds the sandboxes tight: an exposure of at most 1.5 for every unit."""
-    with tempfile.TemporaryDirectory() as folder:
-        for name, file in UNITS.items():
-            unit = pathlib.Path(folder) / f"{name}.service"
-            shutil.copy(ROOT / "packaging/debian" / file, unit)
-            done = run("systemd-analyze", "security", "--offline=true", "--threshold=15", unit, check=False)
-            level = re.search(r"exposure level for \S+: ([0-9.]+)", done.stdout)
-            figures[f"exposure of {file}"] = level and level.group(1)
-            expect(done.returncode == 0 and level, f"{file} is more exposed than 1.5:\n{done.stdout}")
-
-
-def materials():
-    """The bill of materials is whole, and lies in the package with the licences."""
-    run(ROOT / "packaging/sbom", "check", *(["--binary", given.binary] if given.binary else []))
-    with tempfile.TemporaryDirectory() as folder:
-        run("dpkg-deb", "-x", deb("forebay"), folder)
-        shelf = pathlib.Path(folder) / "usr/share/doc/forebay"
-        bill = json.loads((shelf / "forebay.cdx.json").read_text())
-        table = json.loads((ROOT / "packaging/dependencies.json").read_text())
-        names = {part["name"] for part in bill["components"]}
-        expect(names >= set(table["packages"]) | set(table["system"]), "the bill of materials has gaps")
-        expect(all(part["licenses"] for part in bill["components"]), "the bill of materials lacks licences")
-        for document in ["copyright", "operations.md", "installation.md"]:
-            expect((shelf / document).stat().st_size > 0, f"{document} is not in the package")
-        needed = run("dpkg-deb", "-f", deb("forebay"), "Depends").stdout
-        shared = {word.split()[0] for word in needed.split(", ")} - {"systemd"}
-        expect(shared == set(table["system"]), f"the package needs {shared}, the table has {set(table['system'])}")
-
-
-def reproducible():
-    """Another build of the packages, elsewhere and later, gives the same bytes."""
-    expect(given.binary, "--binary names what the packages were made from")
-    with tempfile.TemporaryDirectory(prefix="forebay-elsewhere-") as folder:
-        copy = pathlib.Path(folder) / "some/where/else"
-        files = run("git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard").stdout.splitlines()
-        for file in files:
-            if file.startswith(("packaging/", "docs/", ".ci/")) or "/" not in file:
-                (copy / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / file, copy / file)
-        run(copy / "packaging/build-deb", "--binary", given.binary, "--out", copy / "out",
-            env={**os.environ, "TZ": "Asia/Tokyo", "LC_ALL": "C", "HOME": folder})
-        for name in ["forebay", "forebay-central"]:
-            second = next((copy / "out").glob(f"{name}_*.deb"))
-            expect(second.read_bytes() == deb(name).read_bytes(), f"{second.name} differs from {deb(name)}")
+from inspection import exposure, lintian, materials, reproducible, sizes
+from packages import RESIDENT_LIMIT, ROOT, deb, expect, figures, given, relabelled
 
 
 # In a box.
@@ -196,8 +89,8 @@ def page(box, path, token=None):
 def life(template):
     """Install, first token, out of the box, boot, memory, sandbox, watchdog, bad edit, reboot, downgrade, purge."""
     with Box(template) as box:
-        for step in [installs, first_token, out_of_the_box, keeps_the_backlog, resident, sandbox, watchdog, bad_edit,
-                     downgrade, central, purge]:
+        for step in [installs, first_token, out_of_the_box, keeps_the_backlog, resident, sandbox, secrets, watchdog,
+                     bad_edit, downgrade, central, purge]:
             begun = time.monotonic()
             step(box)
             print(f"  ok  {step.__doc__.splitlines()[0]} ({time.monotonic() - begun:.0f} s)", flush=True)
@@ -208,6 +101,8 @@ def installs(box):
     said = box.install(inside(deb("forebay")))
     wait("the service runs", lambda: box.is_active())
     expect(box.property("Type") == "notify" and box.property("WatchdogUSec") == "1min", "it is not watched over")
+    limits = [int(box.property(name)) >> 20 for name in ("MemoryHigh", "MemoryMax")]
+    expect(limits == [192, 256], f"systemd would limit its memory to {limits} MiB")
     expect(box.property("StatusText") == "running", "the daemon has not said that it is ready")
     expect(box.is_active("mosquitto"), "mosquitto does not run")
     expect("forebay token first" in said, f"nothing tells of the first token:\n{said}")
@@ -324,6 +219,24 @@ def sandbox(box):
     expect(seen == synchronised, f"the daemon says that the clock's being synchronised is {seen}, not {synchronised}")
 
 
+def secrets(box):
+    """a secret that only root can read reaches the service and the check of a reload"""
+    path = box.root / "etc/forebay/forebay.yaml"
+    good = path.read_text()
+    secret = box.root / "etc/forebay/credentials/central-token"
+    secret.write_text("s3cret\n")
+    secret.chmod(0o600)
+    path.write_text(good.replace("uplinks:\n", """uplinks:
+  central: { http: { url: "http://127.0.0.1:9/", token_file: credential:etc_central-token } }
+""", 1))
+    box.run("systemctl", "restart", "forebay")
+    box.run("systemctl", "reload", "forebay")
+    expect("configuration" not in alarms(box), "the secret is not found")
+    path.write_text(good)
+    secret.unlink()
+    box.run("systemctl", "restart", "forebay")
+
+
 def watchdog(box):
     """a process that is stopped (SIGSTOP) is started again by the watchdog"""
     before = box.property("MainPID")
@@ -355,6 +268,14 @@ def bad_edit(box):
     publish(box, 100, first=2_211)
     wait("it takes in as before", lambda: received(box) == 22_200)
     each_once(box, range(1, 2_221))
+    # One that only the sandbox refuses: as root it looks well.
+    (box.root / "data").mkdir()
+    path.write_text(good.replace("directory: /var/lib/forebay\n", "directory: /data/forebay\n"))
+    box.run("forebay", "check")
+    expect(box.run("systemctl", "reload", "forebay", check=False).returncode != 0, "the reload went well")
+    box.run("systemctl", "restart", "forebay")
+    wait("the alarm is up", lambda: "configuration" in alarms(box), 10)
+    (box.root / "data").rmdir()
     path.write_text(good)
     box.run("systemctl", "reload", "forebay")
     wait("the alarm ends", lambda: "configuration" not in alarms(box), 10)
@@ -401,8 +322,10 @@ def purge(box):
 
 
 def previous(folder):
-    version = run("dpkg-deb", "-f", deb("forebay"), "Version").stdout.strip()
-    return given.previous or relabelled(deb("forebay"), f"{version}~previous", folder)
+    """The package to upgrade from, under a version of its own."""
+    package = given.previous or deb("forebay")
+    old, new = (run("dpkg-deb", "-f", path, "Version").stdout.strip() for path in (package, deb("forebay")))
+    return relabelled(package, f"{new}~previous", folder) if old == new else package
 
 
 def upgrade(template):
@@ -455,7 +378,7 @@ def power_cut(template):
 
 
 def piuparts():
-    """piuparts installs, upgrades, removes and purges both, and finds no trace."""
+    """piuparts installs, removes and purges both, and finds no trace."""
     # A Debian that has systemd already: what that leaves behind when it is removed itself is not ours.
     root, tarball = bootable([]), CACHE / "bootable.tar.gz"
     if not tarball.exists():
@@ -467,7 +390,6 @@ def piuparts():
 
 
 def main():
-    global given
     tests = {test.__name__: test for test in
              [lintian, sizes, exposure, materials, reproducible, life, upgrade, power_cut, piuparts]}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -475,7 +397,7 @@ def main():
     parser.add_argument("--binary", type=pathlib.Path)
     parser.add_argument("--previous", type=pathlib.Path)
     parser.add_argument("--only", nargs="+", choices=list(tests))
-    given = parser.parse_args()
+    parser.parse_args(namespace=given)
     if os.getuid() != 0:
         print("package.py: root is needed, to boot a system of its own", file=sys.stderr)
         sys.exit(2)

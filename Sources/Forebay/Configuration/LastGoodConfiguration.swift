@@ -57,14 +57,16 @@ struct LastGoodConfiguration: Sendable {
   ///
   /// What a kept configuration says of the machine around it (a secret that is no longer there) only
   /// warns: it has run before, and the parts that are not concerned can run again.
+  /// - Parameter failure: why the daemon could not start on the file, which is well-formed; nil: not tried yet.
   /// - Throws: what is wrong with the file at `path`, when nothing was kept from it.
   func load(
-    path: String, files: ConfigurationFiles = .system
+    path: String, failure: String? = nil, files: ConfigurationFiles = .system
   ) throws(ConfigurationErrors) -> Boot {
     var refusal: ConfigurationErrors
     do throws(ConfigurationErrors) {
-      return Boot(
-        configuration: try Configuration.load(path: path, files: files), refused: nil, alarm: nil)
+      let configuration = try Configuration.load(path: path, files: files)
+      guard let failure else { return Boot(configuration: configuration, refused: nil, alarm: nil) }
+      refusal = StartFailure.refusal(of: configuration, path: path, failure)
     } catch {
       refusal = error
     }

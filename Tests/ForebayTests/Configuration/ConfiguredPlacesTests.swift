@@ -43,6 +43,23 @@ struct ConfiguredPlacesTests {
     #expect(unreadable.spool == "/spool" && unreadable.note?.contains("Permission denied") == true)
   }
 
+  @Test("where a daemon runs on the copy, because it could not start on the file, the copy says it")
+  func startedOnCopy() throws {
+    let contents = [
+      Self.path: Sample.replacing("/spool", "/elsewhere"), "/state/configuration.yaml": Self.kept(Sample.text),
+    ]
+    func find(sockets: Set<String>) throws(ConfiguredPlaces.Fault) -> ConfiguredPlaces {
+      try ConfiguredPlaces.find(
+        config: Self.path, files: Sample.machine(contents, others: sockets),
+        kept: LastGoodConfiguration(stateDirectory: "/state"))
+    }
+    #expect(
+      try find(sockets: []) == ConfiguredPlaces(spool: "/elsewhere", socket: "/elsewhere/forebay.sock", note: nil))
+    let places = try find(sockets: ["/spool/forebay.sock"])
+    #expect(places.spool == "/spool" && places.note?.contains("is not the one that runs") == true)
+    #expect(try find(sockets: ["/spool/forebay.sock", "/elsewhere/forebay.sock"]).spool == "/elsewhere")
+  }
+
   @Test("where no copy is kept, what the refused file says of these two counts")
   func lenient() throws {
     let places = try Self.find([Self.path: Sample.replacing("gw-1", "g w") + "bogus: 1\n"])
