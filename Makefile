@@ -11,6 +11,8 @@ REPRODUCIBLE := -Xswiftc -file-prefix-map -Xswiftc $(CURDIR)=. -Xcc -ffile-prefi
 	-Xcxx -ffile-prefix-map=$(CURDIR)=.
 # Places to die at, for the kill tests (Sources/Failpoints): in what is tested, not in what is run.
 SWIFT_TEST_FLAGS := $(SWIFT_FLAGS) --traits Failpoints
+# Of release builds: each function by itself, so that what nobody calls can go and what runs can lie together.
+RELEASE_FLAGS := $(shell cat packaging/release-flags)
 # Of `make test-kill`: half of them at random moments, half at failpoints.
 KILL_ROUNDS ?= 200
 # Places at which `make test-powercut` cuts the power, and rounds of `make test-park`.
@@ -123,6 +125,11 @@ bench-record: DEBIAN_PACKAGES += valgrind
 bench-record: deps ## Measure, keep the run in Benchmarks/history and write docs/guarantees.md
 	./Benchmarks/run --record
 
+.PHONY: function-order
+function-order: DEBIAN_PACKAGES += valgrind
+function-order: deps ## Find anew which functions the release lays side by side (5 minutes and a release build)
+	./Benchmarks/function-order
+
 .PHONY: fuzz
 fuzz: deps ## Fuzz every decoder of outside bytes for FUZZ_SECONDS seconds in all
 	./Fuzz/run.sh $(FUZZ_SECONDS)
@@ -132,7 +139,7 @@ release: deps release-binary ## Build the release binary and check what it may c
 	./.ci/check-release "$$(swift build -c release --show-bin-path)/forebay"
 
 release-binary:
-	swift build $(SWIFT_FLAGS) $(REPRODUCIBLE) -c release --static-swift-stdlib --product forebay
+	swift build $(SWIFT_FLAGS) $(RELEASE_FLAGS) $(REPRODUCIBLE) -c release --static-swift-stdlib --product forebay
 
 .PHONY: deb
 deb: DEBIAN_PACKAGES += debhelper dpkg-dev

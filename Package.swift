@@ -118,6 +118,9 @@ let package = Package(
         .unsafeFlags(
           [
             "-use-ld=lld", "-Xlinker", "--no-export-dynamic", "-Xlinker", "-z", "-Xlinker", "pack-relative-relocs",
+            // What runs lies together (docs/decisions/0018); names that are gone are no error.
+            "-Xlinker", "--symbol-ordering-file=\(Context.packageDirectory)/packaging/function-order",
+            "-Xlinker", "--no-warn-symbol-ordering",
           ], .when(configuration: .release))
       ]),
     // Measures the spool from within (`make bench`); no part of the product.
