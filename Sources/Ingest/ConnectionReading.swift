@@ -96,9 +96,14 @@ extension Connection {
     }
     guard now - part.since >= Connection.patienceWithParts else { return .partial }
     waitingPart = nil
-    let before = bytesRead
+    let (publishes, before) = (events.publishes, bytesRead)
     if let fault = readOne() { return .lost(fault) }
-    // What came in between has been read unseen: its size was not checked, and where packets begin is lost.
+    // Reading opened the window, the rest came at once, and the library has read it as well.
+    if events.publishes != publishes {
+      takenPart = 0
+      return isFull ? .full : .more
+    }
+    // Otherwise what came in between was read unseen: its size was not checked, and where packets begin is lost.
     if let before, let after = bytesRead, after &- before != UInt64(count) {
       return .lost(lost("a packet came in pieces that could not be told apart"))
     }

@@ -192,7 +192,9 @@ def run(house):
     require("<html" in house.get("/"), "the status page is not there")
     # Five seconds after the start the daemon lets go of its own code, and has to be there afterwards.
     time.sleep(6)
-    require(house.status(), "the daemon does not answer after its code left memory")
+    status = house.status()
+    require(status, "the daemon does not answer after its code left memory")
+    require(status["sources"][0]["reconnects"] == 0, "the connection to the broker broke on the way")
     daemon.terminate()
     require(daemon.wait(DEADLINE) == 0, f"the daemon ended with {daemon.returncode} at SIGTERM")
 
