@@ -29,11 +29,14 @@ DEBIAN_PACKAGES := libmosquitto-dev libsqlite3-dev zlib1g-dev libzstd-dev libyam
 	mosquitto mosquitto-clients openssl python3 python3-venv util-linux procps chromium chromium-driver fonts-dejavu-core
 # Unpacked into .tools/debian instead of installed: as packages they start servers that listen to everybody.
 UNPACKED_PACKAGES := prometheus prometheus-alertmanager
+# The compiler for arm64 and what it builds: 6 GB, outside the repository (docs/building-arm64.md).
+export FOREBAY_ARM64_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/forebay-arm64
+ARM64_BINARY := $(FOREBAY_ARM64_CACHE)/forebay
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: deps
 deps: ## Install what the project needs to build, test and run (Debian packages)
@@ -155,6 +158,20 @@ test-package: deb ## Install the packages in a Debian of their own that is boote
 test-reproducible: DEBIAN_PACKAGES += debhelper dpkg-dev
 test-reproducible: deps ## Build binary and packages twice, in two folders: the same bytes (two release builds)
 	./packaging/test/reproducible.sh
+
+.PHONY: arm64
+arm64: DEBIAN_PACKAGES += binutils-aarch64-linux-gnu
+arm64: deps ## Build the release binary for arm64 here, by a cross compiler (6 GB; half an hour the first time)
+	./packaging/arm64/build $(ARM64_BINARY)
+
+.PHONY: deb-arm64
+deb-arm64: DEBIAN_PACKAGES += debhelper dpkg-dev qemu-user-static
+deb-arm64: arm64 ## Build the Debian package for arm64, from that binary
+	./packaging/arm64/package $(ARM64_BINARY)
+
+.PHONY: test-arm64
+test-arm64: deb-arm64 ## Run the package's arm64 daemon under emulation: 10,000 messages, a kill -9 between (a minute)
+	./packaging/arm64/smoke-test "$$(ls -t .build/deb/forebay_*_arm64.deb | head -n1)"
 
 .PHONY: clean
 clean: ## Delete what was built

@@ -66,6 +66,10 @@ final class Connection: @unchecked Sendable {
 
   /// A PUBLISH has been read in part: the next bytes do not begin with a header.
   var insidePublish = false
+  /// Bytes at the beginning of `peeked` that the library has read already, of a small packet that is not whole.
+  var takenPart = 0
+  /// Bytes of such a packet that are still in the socket, and since when (monotonic nanoseconds).
+  var waitingPart: (bytes: Int, since: Int64)?
   /// The library stopped while TLS may still hold decrypted bytes: read without asking the socket.
   var mayHoldDecrypted = false
   /// `MSG_PEEK` shows packets here before the library reads them.

@@ -9,7 +9,7 @@ enum ReadEnd {
   case more
   /// The group is full.
   case full
-  /// Part of a small packet is there, which cannot be read in part: look again shortly.
+  /// Part of a small packet is there, and the rest may be on its way: look again shortly.
   case partial
   case lost(SourceFault)
 }
@@ -17,6 +17,8 @@ enum ReadEnd {
 extension Connection {
   /// Packets of one connection in one round.
   private static let packetsPerRound = 256
+  /// Nanoseconds that part of a small packet is left in the socket.
+  private static let patienceWithParts: Int64 = 100_000_000
 
   /// Reads packets until the socket is dry, the group is full or others should have their turn.
   func read() -> ReadEnd {
@@ -48,9 +50,8 @@ extension Connection {
         if insidePublish { return isDry ? .dry : .more }
         if isFull { return .full }
       }
-      let count = recv(
-        socket, peeked.baseAddress, peeked.count,
-        Int32(MSG_PEEK) | Int32(MSG_DONTWAIT))
+      let room = UnsafeMutableRawBufferPointer(rebasing: peeked[takenPart...])
+      let count = recv(socket, room.baseAddress, room.count, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT))
       guard count > 0 else {
         if count < 0, errno == EAGAIN || errno == EINTR { return .dry }
         return .lost(
@@ -58,8 +59,9 @@ extension Connection {
             detail: count == 0 ? "closed by the broker" : String(cString: strerror(errno))))
       }
       let scan = PacketScan(
-        UnsafeRawBufferPointer(rebasing: peeked[..<count]), publishLimit: publishLimit,
+        UnsafeRawBufferPointer(rebasing: peeked[..<(takenPart + count)]), publishLimit: publishLimit,
         controlLimit: Connection.controlLimit)
+      if scan.packets > 0 || scan.rest == .publish { (takenPart, waitingPart) = (0, nil) }
       for _ in 0..<scan.packets {
         if let fault = readOne() { return .lost(fault) }
         budget -= 1
@@ -68,8 +70,9 @@ extension Connection {
       switch scan.rest {
       case .nothing: break
       case .header, .control:
-        // Looking again, the library would know that it is inside a packet, and we would not.
-        if scan.packets == 0 { return isClosing ? .lost(lost("closed in the middle of a packet")) : .partial }
+        if scan.packets == 0 {
+          return isClosing ? .lost(lost("closed in the middle of a packet")) : readPart(count)
+        }
       case .publish:
         insidePublish = true
       case .tooLarge(let bytes, let limit):
@@ -79,6 +82,53 @@ extension Connection {
       }
     }
     return .more
+  }
+
+  /// Part of a small packet: nearly always the rest is there a moment later, and is looked at together with it. When
+  /// it is not, the part must not stay in the socket. The kernel counts with it the whole buffer that it came in, up
+  /// to 64 KiB on loopback; that can close the receive window, and then the rest never comes: reader and broker
+  /// waited for each other until the keepalive ended the connection.
+  private func readPart(_ count: Int) -> ReadEnd {
+    let now = monotonicNanoseconds()
+    guard let part = waitingPart, part.bytes == count else {
+      waitingPart = (count, now)
+      return .partial
+    }
+    guard now - part.since >= Connection.patienceWithParts else { return .partial }
+    waitingPart = nil
+    let (publishes, before) = (events.publishes, bytesRead)
+    if let fault = readOne() { return .lost(fault) }
+    // Reading opened the window, the rest came at once, and the library has read it as well.
+    if events.publishes != publishes {
+      takenPart = 0
+      return isFull ? .full : .more
+    }
+    // Otherwise what came in between was read unseen: its size was not checked, and where packets begin is lost.
+    if let before, let after = bytesRead, after &- before != UInt64(count) {
+      return .lost(lost("a packet came in pieces that could not be told apart"))
+    }
+    // What is known of the packet stays in front of what will be looked at next.
+    takenPart += count
+    return .dry
+  }
+
+  /// Bytes that were ever read from the socket: those that came (tcp_info) without those that are still in it.
+  /// Nil where the kernel does not tell, or more come all the time.
+  private var bytesRead: UInt64? {
+    var last: (received: UInt64, queued: UInt64)?
+    for _ in 0..<8 {
+      // `struct tcp_info` of linux/tcp.h; glibc's is older and ends before tcpi_bytes_received.
+      var info = [UInt64](repeating: 0, count: 17)
+      var length = socklen_t(info.count * 8)
+      guard getsockopt(socket, Int32(IPPROTO_TCP), TCP_INFO, &info, &length) == 0, length == info.count * 8
+      else { return nil }
+      let received = info[16]
+      if let last, last.received == received { return received &- last.queued }
+      var queued: Int32 = 0
+      guard ioctl(socket, UInt(FIONREAD), &queued) == 0 else { return nil }
+      last = (received, UInt64(queued))
+    }
+    return nil
   }
 
   /// TLS hides the packets, so their size is known only once the library has allocated it; but a broker

@@ -114,7 +114,7 @@ struct PipelineRow {
     until = row.optionalInteger(14).map { Offset($0) }
     receivedUntil = row.integer(15)
     windows = WindowMark(row, from: 16)
-    var numbers =
+    var numbers: [Int64] =
       [checkpoint.rawValue, sequence, uncertainUntil.rawValue, until?.rawValue ?? 0, receivedBefore]
       + [receivedAt, receivedUntil, windows?.from.rawValue ?? 0]
     for (index, column) in LedgerCounters.columns.enumerated() {

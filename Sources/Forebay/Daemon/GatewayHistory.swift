@@ -48,7 +48,8 @@ final class GatewayHistory: Sendable {
         return max(0, counts.values[index] - last.values[index]) / (Double(now - last.time) / 1e9)
       }
       state.last = counts
-      state.history.add(rates.dropLast() + gauges + [rates.last ?? nil, Double(report.alarms.count)], now: now)
+      let last: [Double?] = [rates.last ?? nil, Double(report.alarms.count)]
+      state.history.add(Array(rates.dropLast()) + gauges + last, now: now)
     }
   }
 
