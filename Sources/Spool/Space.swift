@@ -27,9 +27,12 @@ package struct SpaceGauge: Sendable, Hashable {
   package mutating func update(used: Int64, free: Int64) {
     if parked == nil {
       if used >= stop {
-        parked = "the spool holds \(mebibytes(used)) of \(mebibytes(maximum))"
+        parked =
+          "the spool holds \(mebibytes(used)) of \(mebibytes(maximum)): get the uplinks to deliver, or raise spool.max"
       } else if free < minimumFree {
-        parked = "the disk has \(mebibytes(free)) free, \(mebibytes(minimumFree)) are to be kept"
+        parked =
+          "the disk has \(mebibytes(free)) free, \(mebibytes(minimumFree)) are to be kept: "
+          + "make room on the disk, or lower spool.min_free"
       }
     } else if used < resume, free >= resumeFree {
       parked = nil

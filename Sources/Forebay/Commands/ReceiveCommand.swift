@@ -157,7 +157,7 @@ struct ReceiveCommand: AsyncParsableCommand {
         host: address.host, port: address.port, tls: context, maximumBytes: maxBytes,
         service: service)
     } catch {
-      throw UnusableInput(place: "\(address)", reason: "cannot be listened on: \(error)")
+      throw UnusableInput(place: "\(address)", reason: address.obstacle(error, option: "--listen"))
     }
     address.port = server.port
     StandardStream.output.write(line: "listening on \(address)")

@@ -17,7 +17,9 @@ struct SimulateCommand: AsyncParsableCommand {
       another one ended.
 
       At QoS 1 it waits for the acknowledgement of everything, connects again when the broker goes away, and \
-      reports what was published and acknowledged. Ctrl-C ends it so too; a second one at once.
+      reports what was published and acknowledged. Ctrl-C ends it so too; a second one at once. Standard error \
+      says once that the broker cannot be reached, and that it is back; one that was never there is given up \
+      after 10 s.
 
       EXAMPLES:
         forebay simulate --url mqtt://127.0.0.1:1883 --devices 20 --rate 5
@@ -26,7 +28,8 @@ struct SimulateCommand: AsyncParsableCommand {
         forebay simulate --url mqtts://b --ca-file ca.pem --user u --password-file p
         forebay simulate --url mqtt://127.0.0.1:1883 --outages every=60s,for=5s
 
-      EXIT STATUS: 0 everything was acknowledged; 1 something was not, or was refused by the broker; \
+      EXIT STATUS: 0 everything was acknowledged; 1 something was not, or was refused by the broker, or was \
+      not published when it was stopped, because the broker was away (the report says so); \
       2 it could not work (the reason is on standard error); 64 wrong usage.
       """)
 
@@ -131,7 +134,7 @@ struct SimulateCommand: AsyncParsableCommand {
 
   func run() async throws {
     do {
-      let simulation = Simulation(try plan())
+      let simulation = Simulation(try plan()) { StandardStream.error.write(line: "forebay simulate: \($0)") }
       let signals = SignalStream([SIGTERM, SIGINT])
       let watcher = Task {
         for await _ in signals { simulation.interrupt() }

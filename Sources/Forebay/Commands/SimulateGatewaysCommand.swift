@@ -100,8 +100,8 @@ struct SimulateGatewaysCommand: AsyncParsableCommand {
       do {
         gateways = try await SimulatedGateways(
           plan, on: address, tls: try tls(tlsCert, tlsKey), wrong: try tls(wrongCert, wrongKey))
-      } catch let error as IOError {
-        throw UnusableInput(place: "\(address)", reason: "cannot be listened on: \(error)")
+      } catch let error where !(error is UnusableInput) {
+        throw UnusableInput(place: "\(address)", reason: address.obstacle(error, option: "--listen"))
       }
       if let inventory { try write(gateways.inventory, to: inventory) }
       StandardStream.output.write(line: "listening on \(gateways.address)")

@@ -3,7 +3,7 @@ internal import Telemetry
 
 /// `objectives`.
 extension ConfigurationDecoder {
-  private static let off = "off"
+  fileprivate static let off = "off"
   /// What a day's budget would say of a month is little, and the history does not go back further.
   private static let periods = day...ObjectiveSettings.longestPeriod
   private static let bounds = second...7 * day
@@ -13,7 +13,7 @@ extension ConfigurationDecoder {
     var objectives = ObjectiveSettings.usual
     guard let value else { return objectives }
     if value.isOff { return [:] }
-    guard let section = value.section() else { return objectives }
+    guard let section = value.section(or: ConfigurationDecoder.off) else { return objectives }
     for name in ObjectiveName.allCases {
       guard let entry = section.optional(name.key) else { continue }
       objectives[name] = entry.isOff ? nil : objective(entry, name)
@@ -24,7 +24,7 @@ extension ConfigurationDecoder {
 
   private func objective(_ value: ConfigurationValue, _ name: ObjectiveName) -> ObjectiveSettings {
     var settings = ObjectiveSettings.usual(name)
-    guard let section = value.section() else { return settings }
+    guard let section = value.section(or: ConfigurationDecoder.off) else { return settings }
     section.set(&settings.target, from: "target") { $0.share() }
     section.set(&settings.period, from: "over") { $0.duration(in: ConfigurationDecoder.periods) }
     switch name.bound {
@@ -41,7 +41,8 @@ extension ConfigurationDecoder {
 extension ConfigurationValue {
   /// `off`, which YAML 1.1 also writes as `false`: they are the same here.
   fileprivate var isOff: Bool {
-    if case .scalar(let scalar) = node.content { ["off", "false"].contains(scalar.text) } else { false }
+    guard case .scalar(let scalar) = node.content else { return false }
+    return [ConfigurationDecoder.off, "false"].contains(scalar.text)
   }
 
   /// A share above 0 and below 1, in per cent: `99.9 %`.

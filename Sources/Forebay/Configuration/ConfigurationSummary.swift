@@ -2,6 +2,7 @@ internal import Delivery
 internal import Ingest
 internal import Pipeline
 internal import Spool
+internal import Status
 internal import Telemetry
 
 /// What a configuration would run, for people and for programs. Holds no secret: files that hold secrets
@@ -28,6 +29,7 @@ extension Configuration {
       lines.append("uplink    \(uplink.name): \(uplink.address)")
     }
     lines.append("status    \(status.socket)")
+    lines.append("          \(status.api?.url ?? "no HTTP API: status.listen is off")")
     return lines.joined(separator: "\n")
   }
 
@@ -83,6 +85,7 @@ extension Configuration {
             }
           }))
       json.add("status_socket", status.socket)
+      if let api = status.api { json.add("status_api", api.url) }
     }
   }
 }
@@ -97,6 +100,11 @@ extension SourceSettings {
     let user = user.map { "user \(quoted($0))" } ?? "no user"
     return tls?.certificateFile == nil ? user : "\(user), client certificate"
   }
+}
+
+extension StatusServer.Settings {
+  /// Of the status page and of the HTTP API.
+  fileprivate var url: String { "\(tls == nil ? "http" : "https")://\(ListenAddress(host: host, port: port))/" }
 }
 
 extension UplinkSettings {

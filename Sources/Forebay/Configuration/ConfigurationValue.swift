@@ -42,9 +42,11 @@ struct ConfigurationValue {
   // MARK: Shapes
 
   /// A mapping of known keys; the caller closes the section when it has asked for all of them.
-  func section() -> ConfigurationSection? {
+  ///
+  /// - Parameter alternative: what may stand there as well, for the error: `off`.
+  func section(or alternative: String? = nil) -> ConfigurationSection? {
     guard case .mapping(let entries) = node.content else {
-      error("is \(described), expected a mapping")
+      error("is \(described), expected a mapping" + (alternative.map { " or \($0)" } ?? ""))
       return nil
     }
     return ConfigurationSection(self, entries)

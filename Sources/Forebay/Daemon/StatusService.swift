@@ -137,14 +137,14 @@ final class StatusService: Sendable {
       logger.notice("the status API listens", metadata: ["address": "\(listen)"])
       return true
     } catch {
-      let fault =
-        "the status API cannot listen at \(place): \(error); it is tried again, and status.listen names another place"
+      let cause = "\(place) \(place.obstacle(error, option: "status.listen"))"
+      let fault = "the status API cannot listen: \(cause); it is tried again"
       let isNew = state.withLock { state in
         defer { state.fault = fault }
         return state.fault == nil
       }
       if isNew {
-        logger.error("the status API cannot listen", metadata: ["address": "\(place)", "error": "\(error)"])
+        logger.error("the status API cannot listen", metadata: ["error": "\(cause)"])
       }
       return false
     }

@@ -35,12 +35,16 @@ struct FleetInventory {
     return (inventory.targets, diagnostics.sorted)
   }
 
-  /// Whether the first line that says something begins with a URL.
+  /// Whether the first line that says something begins as YAML does not: with a URL, or with what was to be one, so
+  /// that a mistyped scheme is told as that, with its line.
   private static func isLines(_ bytes: [UInt8]) -> Bool {
     for line in bytes.split(separator: UInt8(ascii: "\n")) {
       let text = line.drop { $0 <= 0x20 }
       if text.isEmpty || text.first == UInt8(ascii: "#") { continue }
-      return text.starts(with: "http://".utf8) || text.starts(with: "https://".utf8)
+      let words = text.split { $0 <= 0x20 }.prefix(2)
+      // An item, a flow collection, a directive or a quoted text; or a key.
+      let isYAML = "-[{%&!'\"".utf8.contains(text.first ?? 0) || words.contains { $0.last == UInt8(ascii: ":") }
+      return !isYAML
     }
     return false
   }

@@ -71,7 +71,7 @@ enum FleetServer {
       } catch let error as AccessTokenFile.Fault {
         throw UnusableInput(place: path, reason: "\(error)")
       } catch let error as GivenFile.Fault {
-        throw UnusableInput(place: path, reason: error.reason)
+        throw UnusableInput(place: path, reason: "cannot be read: \(error.reason)")
       }
     }
     var settings = settings
@@ -89,7 +89,7 @@ enum FleetServer {
       return (server, try await server.start())
     } catch {
       let address = ListenAddress(host: settings.host, port: settings.port)
-      throw UnusableInput(place: "\(address)", reason: "cannot be listened on: \(error)")
+      throw UnusableInput(place: "\(address)", reason: address.obstacle(error, option: "--serve"))
     }
   }
 }

@@ -57,7 +57,8 @@ struct FleetSources: Sendable, Hashable {
     if let inventory {
       let bytes: [UInt8]
       do { bytes = try GivenFile.read(inventory, limit: FleetInventory.mostBytes) } catch {
-        throw UnusableInput(place: inventory, reason: error.reason)
+        throw UnusableInput(
+          place: inventory == "-" ? "standard input" : inventory, reason: "cannot be read: \(error.reason)")
       }
       let read = try FleetInventory.read(bytes, file: inventory, defaults: credentials)
       targets += read.targets

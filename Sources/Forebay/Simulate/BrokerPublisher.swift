@@ -94,6 +94,24 @@ final class BrokerPublisher {
   private var failures = 0
   private var nextAttempt: Int64 = 0
   private var cause = "no answer"
+  private let notice: (Notice) -> Void
+  /// Since the last connection something has failed, which ``notice`` was told.
+  private var isTroubled = false
+
+  /// What somebody who waits wants to know of a connection: each once, however often it is tried.
+  enum Notice: Sendable, Hashable {
+    /// It could never be made.
+    case unreachable(cause: String)
+    case lost(cause: String)
+    /// It is there after one of the others.
+    case back
+  }
+
+  /// Why nothing can be published now, with the broker's name; nil while it is connected or first connecting.
+  var trouble: String? {
+    guard isTroubled else { return nil }
+    return wasConnected ? "the connection to \(broker) is lost: \(cause)" : "cannot connect to \(broker): \(cause)"
+  }
 
   /// Loads the library once per process; `mosquitto_lib_init` is not thread-safe.
   private static let library: Void = { _ = mosquitto_lib_init() }()
@@ -101,13 +119,16 @@ final class BrokerPublisher {
   /// - Parameters:
   ///   - limit: messages on the way at once.
   ///   - giveUp: until when (monotonic nanoseconds) a broker that was never reached is tried again.
+  ///   - notice: called on this thread.
   init(
-    _ access: BrokerAccess, clientID: String, limit: Int, giveUp: Int64
+    _ access: BrokerAccess, clientID: String, limit: Int, giveUp: Int64,
+    notice: @escaping (Notice) -> Void = { _ in }
   ) throws(SimulationError) {
     _ = BrokerPublisher.library
     self.access = access
     self.limit = limit
     self.giveUp = giveUp
+    self.notice = notice
     window = limit
     guard let handle = mosquitto_new(clientID, true, nil) else {
       throw .settings("client id \(clientID): \(String(cString: strerror(errno)))")
@@ -174,6 +195,9 @@ final class BrokerPublisher {
     wasConnected = true
     failures = 0
     window = min(limit, receiveMaximum)
+    guard isTroubled else { return }
+    isTroubled = false
+    notice(.back)
   }
 
   private var publishesAcknowledged = true
@@ -230,7 +254,7 @@ final class BrokerPublisher {
 
   private func lost(_ code: Int32) {
     isConnected = false
-    cause = BrokerPublisher.text(code)
+    fail(code)
     // At QoS 0 what was not written is gone; there is nobody who would acknowledge it.
     if !publishesAcknowledged { outstanding = 0 }
     let socket = mosquitto_socket(handle)
@@ -240,6 +264,13 @@ final class BrokerPublisher {
       errno = 0
       _ = mosquitto_loop_read(handle, 1)
     }
+  }
+
+  private func fail(_ code: Int32) {
+    cause = BrokerPublisher.text(code)
+    guard !isTroubled else { return }
+    isTroubled = true
+    notice(wasConnected ? .lost(cause: cause) : .unreachable(cause: cause))
   }
 
   private func connect(now: Int64, deadline: Int64) throws(SimulationError) {
@@ -253,7 +284,7 @@ final class BrokerPublisher {
       ? mosquitto_reconnect(handle)
       : mosquitto_connect(handle, access.host, Int32(access.port), 60)
     if code == 0 { return }
-    cause = BrokerPublisher.text(code)
+    fail(code)
     failures += 1
     // 50 ms, doubled up to 2 s: it is a test tool, and a broker that is started again is to find its
     // devices there.

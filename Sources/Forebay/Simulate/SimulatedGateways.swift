@@ -2,6 +2,7 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 import NIOSSL
+internal import Spool
 
 /// What a simulated gateway does when it is asked for its status.
 enum GatewayBehaviour: String, Sendable, CaseIterable {
@@ -267,9 +268,10 @@ enum SimulatedStatus {
     let state = isCritical ? "critical" : isWarning ? "warning" : "ok"
     var alarms: [String] = []
     if isCritical {
-      alarms.append(
-        alarm("parked", "", "page", "the disk has 12 MiB left, and 1 GiB must stay free: make room, or raise spool.max")
-      )
+      // In the words of a gateway that is short of disk.
+      var gauge = SpaceGauge(maximum: 8 << 30, minimumFree: 1 << 30)
+      gauge.update(used: 10 << 20, free: 12 << 20)
+      alarms.append(alarm("parked", "", "page", gauge.parked ?? ""))
     }
     if isWarning { alarms.append(alarm("clock", "", "ticket", "the clock is not synchronised: look at timedatectl")) }
     let received = 1_000_000 + answers * 150
@@ -286,7 +288,7 @@ enum SimulatedStatus {
       "backlog":{"messages":\(isCritical ? 54_000 : 3),"seconds":0.4},\
       "outbox":{"batches":1,"readings":7,"bytes":900,"oldestSeconds":0.6},\
       "deadLetters":{"count":\(index % 7),"bytes":\(index % 7 * 200),"expired":0},\
-      "disk":{"usedBytes":10485760,"maximumBytes":8589934592,"freeBytes":17179869184,\
+      "disk":{"usedBytes":10485760,"maximumBytes":8589934592,"freeBytes":\(Int64(isCritical ? 12 << 20 : 16 << 30)),\
       "minimumFreeBytes":1073741824,"parked":\(isCritical),"writtenBytes":\(received * 150)},\
       "cost":{"payloadBytes":\(received * 200),"writtenBytes":\(received * 150),"sentBytes":\(received * 40)},\
       "process":{"residentBytes":33554432,"cpuSeconds":\(answers)},\

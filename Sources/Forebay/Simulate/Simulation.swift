@@ -1,6 +1,7 @@
 import Glibc
 import NIOPosix
 import Synchronization
+import Telemetry
 
 /// What is simulated.
 struct SimulationPlan: Sendable {
@@ -89,9 +90,11 @@ struct SimulationReport: Sendable, Hashable {
   /// Nanoseconds.
   var duration: Int64 = 0
   var interrupted = false
+  /// Why what was left could not be published when the simulation was interrupted: the broker was away.
+  var failure: String?
 
-  /// Whether everything that was published arrived, as far as the broker says so.
-  var isClean: Bool { unacknowledged == 0 && broker.refused == 0 }
+  /// Whether everything that was published arrived, as far as the broker says so, and nothing kept devices from it.
+  var isClean: Bool { unacknowledged == 0 && broker.refused == 0 && failure == nil }
 
   mutating func add(_ other: SimulationReport) {
     published += other.published
@@ -102,6 +105,7 @@ struct SimulationReport: Sendable, Hashable {
     broker.resent += other.broker.resent
     broker.reconnects += other.broker.reconnects
     unacknowledged += other.unacknowledged
+    failure = failure ?? other.failure
   }
 
   private var rate: Int {
@@ -123,6 +127,7 @@ struct SimulationReport: Sendable, Hashable {
       out.add("seconds", raw: "\(Double(duration / 1_000_000) / 1000)")
       out.add("messages_per_second", rate)
       out.add("interrupted", interrupted)
+      if let failure { out.add("failure", failure) }
     }
   }
 
@@ -132,6 +137,7 @@ struct SimulationReport: Sendable, Hashable {
       + "\(Double(duration / 1_000_000) / 1000) s (\(rate)/s, \(bytes) bytes); "
       + "acknowledged \(broker.acknowledged), unacknowledged \(unacknowledged), "
       + "refused \(broker.refused), resent \(broker.resent), reconnects \(broker.reconnects)"
+      + (failure.map { "; \($0)" } ?? "")
   }
 }
 
@@ -142,15 +148,23 @@ final class Simulation: Sendable {
     var error: (any Error)?
     /// Connections that still run.
     var running = 0
+    /// Of those, how many are without their broker.
+    var troubled = 0
     var waiter: CheckedContinuation<Void, Never>?
   }
 
   private let plan: SimulationPlan
+  private let notice: @Sendable (String) -> Void
   /// How often it was interrupted: once ends it cleanly, twice at once.
   private let interruptions = Atomic<Int>(0)
   private let outcome = Mutex(Outcome())
 
-  init(_ plan: SimulationPlan) { self.plan = plan }
+  /// - Parameter notice: is told, for people, when the broker goes away and when it is back; once each, however many
+  ///   connections there are and however often each is tried.
+  init(_ plan: SimulationPlan, notice: @escaping @Sendable (String) -> Void = { _ in }) {
+    self.plan = plan
+    self.notice = notice
+  }
 
   /// Stops publishing and waits for what is on the way; the second time stops waiting.
   func interrupt() { interruptions.add(1, ordering: .relaxed) }
@@ -220,7 +234,7 @@ final class Simulation: Sendable {
     var devices = initial
     let publisher = try BrokerPublisher(
       plan.access, clientID: "\(plan.clientID)-\(getpid())-\(client)", limit: plan.window,
-      giveUp: start + plan.patience)
+      giveUp: start + plan.patience, notice: tell)
     var report = SimulationReport()
     var queue = DueQueue()
     for i in devices.indices {
@@ -250,10 +264,35 @@ final class Simulation: Sendable {
       }
       try publisher.turn(now: now, deadline: deadline)
     }
+    let isDone = queue.isEmpty && publisher.outstanding == 0
+    if !isDone { report.failure = publisher.trouble }
     publisher.disconnect()
     report.broker = publisher.totals
     report.unacknowledged = plan.qos > 0 ? publisher.outstanding : 0
     return report
+  }
+
+  /// Passes on what one connection has to say where it is news for all of them.
+  private func tell(_ news: BrokerPublisher.Notice) {
+    let isNews = outcome.withLock { outcome in
+      switch news {
+      case .unreachable, .lost:
+        outcome.troubled += 1
+        return outcome.troubled == 1
+      case .back:
+        outcome.troubled -= 1
+        return outcome.troubled == 0
+      }
+    }
+    guard isNews else { return }
+    let broker = "\(ListenAddress(host: plan.access.host, port: plan.access.port))"
+    switch news {
+    case .unreachable(let cause):
+      let patience = Quantity.describe(duration: plan.patience)
+      notice("cannot connect to \(broker): \(cause); tried again for \(patience)")
+    case .lost(let cause): notice("the connection to \(broker) is lost: \(cause); tried again")
+    case .back: notice("connected to \(broker)")
+    }
   }
 
   private func send(

@@ -27,6 +27,7 @@ struct ConfigurationCommandTests {
                   decode json, time of receipt
         uplink    central: https://ingest.example/v1
         status    /spool/forebay.sock
+                  http://127.0.0.1:8420/
         """)
   }
 
@@ -38,6 +39,21 @@ struct ConfigurationCommandTests {
     #expect(configuration.pipelines[0].batch.encoding == .columns)
     #expect(configuration.summary.contains("climate -> central as columns\n"))
     #expect(configuration.summaryJSON.contains(#""to":"central","encoding":"columns"}"#))
+  }
+
+  @Test("The summary says where the HTTP API listens, or that it does not")
+  func api() throws {
+    func summary(_ status: String) throws -> (text: String, json: String) {
+      let outcome = outcome(Sample.text + "status: { \(status) }\n")
+      let configuration = try #require(outcome.configuration, "\(outcome.report)")
+      return (configuration.summary, configuration.summaryJSON)
+    }
+    let elsewhere = try summary("listen: '[::1]:9000'")
+    #expect(elsewhere.text.hasSuffix("\n          http://[::1]:9000/"))
+    #expect(elsewhere.json.contains(#""status_api":"http://[::1]:9000/""#))
+    let off = try summary("listen: off")
+    #expect(off.text.hasSuffix("\n          no HTTP API: status.listen is off"))
+    #expect(!off.json.contains("status_api"))
   }
 
   @Test("A warning is an error only when --strict is given")
@@ -73,7 +89,7 @@ struct ConfigurationCommandTests {
         """#)
     #expect(
       outcome(Sample.text).json(strict: false) == #"""
-        {"file":"/etc/f.yaml","accepted":true,"diagnostics":[],"configuration":{"gateway":"gw-1","sources":[{"name":"floor","address":"mqtts://broker.example:8883","version":"5","filters":["sensors/+/climate"]}],"spool":{"directory":"/spool","max_bytes":8589934592,"min_free_bytes":1073741824},"pipelines":[{"name":"climate","from":["sensors/{device}/climate"],"sources":["floor"],"steps":["decode json","time of receipt"],"to":"central"}],"uplinks":[{"name":"central","address":"https://ingest.example/v1"}],"status_socket":"/spool/forebay.sock"}}
+        {"file":"/etc/f.yaml","accepted":true,"diagnostics":[],"configuration":{"gateway":"gw-1","sources":[{"name":"floor","address":"mqtts://broker.example:8883","version":"5","filters":["sensors/+/climate"]}],"spool":{"directory":"/spool","max_bytes":8589934592,"min_free_bytes":1073741824},"pipelines":[{"name":"climate","from":["sensors/{device}/climate"],"sources":["floor"],"steps":["decode json","time of receipt"],"to":"central"}],"uplinks":[{"name":"central","address":"https://ingest.example/v1"}],"status_socket":"/spool/forebay.sock","status_api":"http://127.0.0.1:8420/"}}
         """#)
   }
 

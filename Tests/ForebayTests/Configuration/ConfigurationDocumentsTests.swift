@@ -1,5 +1,8 @@
+import ArgumentParser
 import Delivery
 import Ingest
+import Pipeline
+import Telemetry
 import Testing
 
 @testable import forebay
@@ -98,6 +101,37 @@ struct ConfigurationDocumentsTests {
         Issue.record("\(error.report)")
       }
     }
+  }
+
+  @Test("What README starts by hand fits its configuration: the devices' topics, the broker, the upstream")
+  func readme() throws {
+    let page = try Self.read("README.md")
+    let example = try #require(page.split(separator: "```yaml\n").dropFirst().first?.split(separator: "```").first)
+    let configuration = try Self.decode(String(example))
+    #expect(configuration.warnings == [])
+
+    func command(_ name: String) throws -> any ParsableCommand {
+      let lines = page.split(separator: "\n").map { $0.split(separator: "#").first ?? "" }
+      let line = try #require(lines.first { $0.hasPrefix("forebay \(name) ") })
+      let words = line.split { " &".contains($0) }.dropFirst().map { $0.filter { $0 != "'" } }
+      return try Forebay.parseAsRoot(words)
+    }
+    let devices = try #require(try command("simulate") as? SimulateCommand)
+    let topic = TopicTemplate.fill(devices.topic, device: "pump-001", series: "temperature")
+    #expect(configuration.pipelines.contains { $0.from.contains { $0.matches(topic) } }, "\(topic)")
+    let source = try #require(configuration.sources.first)
+    let broker = try #require(BrokerAccess(url: devices.url))
+    #expect(broker.host == source.host && broker.port == Int(source.port))
+    let upstream = try #require(try command("receive") as? ReceiveCommand)
+    guard case .http(let http) = configuration.uplinks.first?.kind else {
+      Issue.record("the upstream of README is not reached over HTTP")
+      return
+    }
+    #expect(http.url.hasPrefix("http://\(upstream.listen)/"))
+    // Each other command with a configuration finds the daemon that was started with this one.
+    let run = try #require(try command("run") as? RunCommand)
+    let status = try #require(try command("status") as? StatusCommand)
+    #expect(run.config == "forebay.yaml" && status.config == run.config)
   }
 
   @Test("Every state, answer, alarm and field of the status is documented")

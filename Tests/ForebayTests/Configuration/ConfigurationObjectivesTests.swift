@@ -48,6 +48,8 @@ struct ConfigurationObjectivesTests {
     ("objectives: { delivery: { over: 31 d } }", "out of range, expected 1 d to 30 d"),
     ("objectives: { latency: { within: 5 } }", "add a unit"),
     ("objectives: { dead_letters: { below: 0 } }", "0 is out of range"),
+    ("objectives: no", "is the text 'no', expected a mapping or off"),
+    ("objectives: { delivery: no }", "is the text 'no', expected a mapping or off"),
     ("alarms: { runbooks: wiki }", "'wiki' is no place for runbooks"),
     ("alarms: { backlog: 1 s }", "out of range, expected 1 min to 30 d"),
     ("alarms: { backlogs: 1 h }", "unknown key; did you mean 'backlog'?"),

@@ -66,6 +66,8 @@ import Testing
       ("http://a gateway=1\n", "is taken by the fleet itself"),
       ("http://a 1st=1\n", "is no label"),
       ("http://a\nftp://b\n", "2:1: error: the scheme 'ftp' is not known here"),
+      ("htp://foo name=x\n", "1:1: error: the scheme 'htp' is not known here"),
+      ("# one\n\ngw-1.example:8420 name=x\nhttp://b\n", "3:1: error: "),
       ("http://a\nhttps://u:p@b\n", "2:9: error: a URL holds no user or password"),
       ("gateways: [{ url: 'http://a', nam: x }]", "did you mean 'name'?"),
       ("gateways: [{ name: x }]", "the key 'url' is missing"),
@@ -76,6 +78,15 @@ import Testing
   func errors(_ text: String, _ wanted: String) {
     let found = faults(text)
     #expect(found.contains { $0.contains(wanted) }, "\(found)")
+  }
+
+  @Test("a file that is not there is named with what the system says")
+  func missing() throws {
+    let folder = try TemporaryDirectory("fleet")
+    var sources = FleetSources()
+    sources.inventory = folder.file("nope.txt")
+    let error = #expect(throws: UnusableInput.self) { try sources.load() }
+    #expect(error?.description == "\(folder.file("nope.txt")) cannot be read: No such file or directory")
   }
 
   @Test("a token that would go over the network in the clear is named, on this machine it may")

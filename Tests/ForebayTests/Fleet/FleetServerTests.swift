@@ -210,6 +210,16 @@ import Testing
     #expect(throws: (any Error).self) { try FleetServing.parse(arguments).settings() }
   }
 
+  @Test("a port that is taken is named with the way out")
+  func taken() async throws {
+    let other = try LoopbackListener()
+    let board = try FleetServerTests.board()
+    let settings = try #require(try FleetServing.parse(["--serve", "127.0.0.1:\(other.port)"]).settings())
+    let error = await #expect(throws: UnusableInput.self) { _ = try await FleetServer.start(settings) { board } }
+    #expect(
+      error?.description == "127.0.0.1:\(other.port) is taken by another program: name another with --serve")
+  }
+
   @Test("files that cannot be used are named before anybody is served", arguments: [false, true])
   func unusable(isMissing: Bool) async throws {
     let folder = try TemporaryDirectory("fleet")

@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 import TestSupport
 import Testing
 
@@ -184,6 +185,51 @@ import Testing
     } catch let error as SimulationError {
       #expect(error == .refused("127.0.0.1:\(broker.port)", cause: "Not authorized"))
     }
+  }
+
+  /// What a simulation has said.
+  private final class Heard: Sendable {
+    private let kept = Mutex<[String]>([])
+    var lines: [String] { kept.withLock { $0 } }
+    func note(_ line: String) { kept.withLock { $0.append(line) } }
+  }
+
+  @Test("a broker that is not there is told once, however many connections try; then that it is there")
+  func away() async throws {
+    let broker = try MosquittoBroker(Self.settings)
+    broker.stop()
+    var plan = plan(broker)
+    plan.clients = 3
+    plan.devices = 3
+    plan.count = 30
+    plan.patience = 60_000_000_000
+    let heard = Heard()
+    let simulation = Simulation(plan, notice: heard.note)
+    simulation.start()
+    let place = "127.0.0.1:\(broker.port)"
+    let absent = "cannot connect to \(place): Connection refused; tried again for 1 min"
+    #expect(eventually { heard.lines == [absent] })
+    try broker.start()
+    let report = try await simulation.finish()
+    #expect(report.isClean && report.published == 30 && report.failure == nil)
+    // A connection may still have found it away when another one was there already.
+    #expect(heard.lines.first == absent && heard.lines.last == "connected to \(place)")
+  }
+
+  @Test("stopped before the broker was there, it says why nothing was published, and that is no success")
+  func stoppedInVain() async throws {
+    var plan = SimulationPlan(access: BrokerAccess(host: "127.0.0.1", port: try freePort()))
+    plan.count = 3
+    plan.patience = 60_000_000_000
+    let heard = Heard()
+    let simulation = Simulation(plan, notice: heard.note)
+    simulation.start()
+    #expect(eventually { heard.lines.count == 1 })
+    simulation.interrupt()
+    let report = try await simulation.finish()
+    let failure = "cannot connect to 127.0.0.1:\(plan.access.port): Connection refused"
+    #expect(!report.isClean && report.published == 0 && report.failure == failure)
+    #expect(report.text.hasSuffix("; " + failure) && report.json.contains("\"failure\":\"\(failure)\""))
   }
 
   @Test("over TLS, with a client certificate, everything arrives")
