@@ -131,7 +131,10 @@ import Testing
   @Test("what it cannot work with ends it with 2 and the reason")
   func unusable() throws {
     let missing = try FleetTests.fleet("--inventory", "/nonexistent/fleet.yaml")
-    #expect(missing.status == 2 && missing.output.contains("/nonexistent/fleet.yaml No such file"), "\(missing.output)")
+    #expect(
+      missing.status == 2
+        && missing.output == "forebay fleet: /nonexistent/fleet.yaml cannot be read: No such file or directory\n",
+      "\(missing.output)")
     let folder = try TemporaryDirectory("fleet")
     let list = try folder.write("gateways:\n- { url: 'http://a', nmae: b }\n", to: "fleet.yaml")
     let wrong = try FleetTests.fleet("--inventory", list)
@@ -139,6 +142,22 @@ import Testing
     #expect(try FleetTests.fleet("http://a", "--token-file", "/nonexistent").status == 2)
     #expect(try FleetTests.fleet().status == 64)
     #expect(try FleetTests.fleet("http://a", "--serve", "0.0.0.0:0").status == 64)
+  }
+
+  @Test("each command that listens says in words that its port is taken, and what names another")
+  func taken() throws {
+    let folder = try TemporaryDirectory("taken")
+    let other = try LoopbackListener()
+    let place = "127.0.0.1:\(other.port)"
+    for (command, arguments, option) in [
+      ("fleet", ["http://127.0.0.1:1", "--serve", place], "--serve"),
+      ("receive", ["--store", folder.file("upstream"), "--listen", place], "--listen"),
+      ("simulate-gateways", ["--listen", place], "--listen"),
+    ] {
+      let (status, output) = try ChildProcess.run(House.forebay, [command] + arguments)
+      #expect(status == 2)
+      #expect(output == "forebay \(command): \(place) is taken by another program: name another with \(option)\n")
+    }
   }
 }
 
