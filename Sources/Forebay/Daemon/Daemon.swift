@@ -162,6 +162,8 @@ final class Daemon: Sendable {
   /// delivered, each as far as the grace period allows. What is left is there at the next start.
   /// - Parameter longest: nanoseconds at most, whatever the configuration allows.
   func stop(longest: Int64 = .max) async {
+    // What is stopped now is no fault: nobody is called because an uplink runs no more.
+    oversight.freeze()
     let grace = min(longest, configuration.withLock { $0.shutdown.grace })
     let end = SystemClock.monotonic() + grace
     func share(_ part: Int64) -> Int64 { max(0, end - SystemClock.monotonic()) / part }

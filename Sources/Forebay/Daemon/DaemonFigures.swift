@@ -160,7 +160,9 @@ extension Daemon {
   ///   of a second old.
   /// - Throws: when the state cannot be read: a failure has closed it, or it is being rebuilt.
   func figures(isFresh: Bool = false) async throws -> DaemonFigures {
-    let (gateway, site) = configuration.withLock { ($0.gateway.id, $0.gateway.site) }
+    let (gateway, site, configured) = configuration.withLock {
+      ($0.gateway.id, $0.gateway.site, $0.uplinks.map(\.name))
+    }
     let uplinkStatus = await uplinks.status()
     // Before the totals: on its way from one to the other a reading may be counted twice, and is never missing.
     let running = pipelines.figures
@@ -181,7 +183,8 @@ extension Daemon {
       pipelines: books.map {
         DaemonFigures.Pipeline($0, running[$0.name], end: end.next, now: now, stretch: stretch)
       },
-      stranded: DaemonFigures.stranded(totals, besides: Set(uplinkStatus.map(\.name))), replays: totals.replays,
+      stranded: DaemonFigures.stranded(totals, besides: Set(configured + uplinkStatus.map(\.name))),
+      replays: totals.replays,
       uplinks: uplinkStatus, process: processFigures(),
       objectives: oversight.objectives.map(DaemonFigures.Objective.init),
       alarms: alarmBoard.counts)
@@ -239,6 +242,7 @@ extension DaemonFigures.Pipeline {
 }
 
 extension DaemonFigures {
+  /// - Parameter uplinks: those that are configured, whether they run or not: a daemon that stops has stopped them.
   static func stranded(_ totals: StateTotals, besides uplinks: Set<String>) -> [Stranded] {
     totals.books.compactMap { book in
       guard let waiting = book.waiting, !uplinks.contains(book.uplink) else { return nil }

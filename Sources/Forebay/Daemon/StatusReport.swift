@@ -112,6 +112,15 @@ struct StatusReport: Codable, Sendable {
     /// RFC 3339.
     var since: String?
     var runbook: String?
+
+    /// Its kind and what it is about, where it is about one of several: `uplink central`.
+    var name: String { subject.map { $0.isEmpty ? kind : "\(kind) \($0)" } ?? kind }
+
+    /// Its text beside the name, which need not say again what it is about.
+    var textBesideName: String {
+      guard let subject, !subject.isEmpty, text.hasPrefix(subject + ": ") else { return text }
+      return String(text.dropFirst(subject.count + 2))
+    }
   }
 
   var version = 1

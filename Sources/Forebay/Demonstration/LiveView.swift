@@ -41,7 +41,7 @@ struct LiveView {
         + column(Output.decimal(rateOut, places: 0), 10) + column(saved, 14) + "   "
         + balance.padded(8) + column(Output.bytes(status.residentBytes), 11)
         + column(Output.grouped(delivered), 12)
-        + (status.alarms.first.map { "   ALARM \($0.text)" } ?? ""))
+        + (status.alarms.first.map { "   ALARM \($0.name): \($0.textBesideName)" } ?? ""))
     lines += 1
   }
 

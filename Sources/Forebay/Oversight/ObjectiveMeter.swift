@@ -20,8 +20,18 @@ struct ObjectiveMeter: Sendable {
   /// How many there had been, by the minute (monotonic), the oldest first.
   private var letters: [(minute: Int64, count: Int64)] = []
 
-  /// - Parameter marks: of the run before.
-  init(marks: [String: PipelineMark] = [:]) { self.marks = marks }
+  private var bad = BadEvents()
+
+  /// - Parameter marks: of the run before. What was bad ever since is the best that is known of late.
+  init(marks: [String: PipelineMark] = [:]) {
+    self.marks = marks
+    for (name, mark) in marks {
+      bad.begin(mark.errors.bad, .errors, of: name)
+      bad.begin(mark.delivery.bad, .delivery, of: name)
+      bad.begin(mark.letters, .deadLetters, of: name)
+      bad.begin(mark.numbers?.missing ?? 0, .gaps, of: name)
+    }
+  }
 
   /// - Parameters:
   ///   - delivered: since the last sample.
@@ -64,6 +74,7 @@ struct ObjectiveMeter: Sendable {
     var delivery = EventCount()
     var errors = EventCount()
     var gaps = EventCount()
+    bad.age(to: now.monotonic)
     // What the first look finds new came since the last look of the run before.
     if letters.isEmpty { letters = [(now.monotonic / 60_000_000_000, lettersSeen)] }
     for pipeline in pipelines {
@@ -71,15 +82,24 @@ struct ObjectiveMeter: Sendable {
       let mark = PipelineMark(pipeline, after: before)
       marks[pipeline.name] = mark
       guard let before else { continue }
-      delivery += mark.delivery.since(before.delivery)
-      errors += mark.errors.since(before.errors)
-      lettersSeen += max(0, mark.letters - before.letters)
+      let newDelivery = mark.delivery.since(before.delivery)
+      let newErrors = mark.errors.since(before.errors)
+      let newLetters = max(0, mark.letters - before.letters)
+      delivery += newDelivery
+      errors += newErrors
+      lettersSeen += newLetters
+      bad.add(newDelivery.bad, .delivery, of: pipeline.name)
+      bad.add(newErrors.bad, .errors, of: pipeline.name)
+      bad.add(newLetters, .deadLetters, of: pipeline.name)
       if let now = mark.numbers, let before = before.numbers {
         // A number that comes late is missing no more; it was for a while.
-        gaps.bad += max(0, now.missing - before.missing)
+        let missing = max(0, now.missing - before.missing)
+        gaps.bad += missing
         gaps.good += max(0, now.produced - before.produced)
+        bad.add(missing, .gaps, of: pipeline.name)
       }
     }
+    for name in [ObjectiveName.errors, .delivery, .deadLetters, .gaps] { sample.worst[name] = bad.worst(name) }
     if marks.count > ObjectiveMeter.markLimit {
       let inSight = Set(pipelines.map(\.name))
       marks = marks.filter { inSight.contains($0.key) }

@@ -8,13 +8,11 @@ internal import Telemetry
 /// Watches over the daemon: keeps its objectives and its alarms.
 ///
 /// Looks come every ten seconds (``Supervision``), and when somebody asks for the status. What is kept outlives the
-/// process in one small file, `oversight` in the spool's folder, replaced by atomic rename every ten minutes and at
-/// the stop (docs/decisions/0015-history-of-objectives.md).
+/// process in one small file, `oversight` in the spool's folder, replaced by atomic rename as the ``KeepRhythm`` says
+/// and at the stop (docs/decisions/0015-history-of-objectives.md).
 final class Oversight: Sendable {
   /// Nanoseconds between two looks.
   static let interval: Int64 = 10_000_000_000
-  /// Nanoseconds between two writings of what is kept.
-  static let keepInterval: Int64 = 600_000_000_000
   /// Bytes that the file can have: anything larger is none of ours.
   static let largestFile = 256 << 10
 
@@ -31,18 +29,20 @@ final class Oversight: Sendable {
     var reported: [String: AlarmCondition] = [:]
     /// Monotonic nanoseconds.
     var unsynchronisedSince: Int64?
-    var nextKeeping: Int64
+    var rhythm: KeepRhythm
+    /// The stages are being stopped: nothing that they do, or do no more, is a fault.
+    var isStopping = false
     var cannotKeep = false
     var lastLook = Int64.min
 
     init(
-      settings: AlarmSettings, board: AlarmBoard, book: ObjectiveBook, meter: ObjectiveMeter, nextKeeping: Int64
+      settings: AlarmSettings, board: AlarmBoard, book: ObjectiveBook, meter: ObjectiveMeter, rhythm: KeepRhythm
     ) {
       self.settings = settings
       self.board = board
       self.book = book
       self.meter = meter
-      self.nextKeeping = nextKeeping
+      self.rhythm = rhythm
       say()
     }
 
@@ -73,9 +73,11 @@ final class Oversight: Sendable {
     var book = ObjectiveBook(objectives)
     var alarms = known
     var meter = ObjectiveMeter()
+    var isYoung = true
     if case .success(let contents) = ConfigurationFiles.system.read(path, Oversight.largestFile) {
       do throws(KeptStatus.Damage) {
         let kept = try KeptStatus(contents.bytes, settings: objectives)
+        isYoung = false
         book = kept.book
         meter = ObjectiveMeter(marks: kept.marks)
         let identities = Set(kept.alarms.map(AlarmIdentity.init))
@@ -90,7 +92,7 @@ final class Oversight: Sendable {
       State(
         settings: settings,
         board: AlarmBoard(restoring: alarms, monotonic: now.monotonic, wall: now.wall), book: book, meter: meter,
-        nextKeeping: now.monotonic + Oversight.keepInterval))
+        rhythm: KeepRhythm(started: now.monotonic, isYoung: isYoung)))
   }
 
   // MARK: What others see
@@ -108,6 +110,9 @@ final class Oversight: Sendable {
       if state.book.settings != objectives { state.book.adopt(objectives) }
     }
   }
+
+  /// The stages are about to be stopped: alarms stay as they are from now on, until the next start.
+  func freeze() { state.withLock { $0.isStopping = true } }
 
   /// Something is wrong that no look sees, until `clear` is called with its kind and subject; shows at the next look.
   func report(_ condition: AlarmCondition) {
@@ -150,12 +155,16 @@ final class Oversight: Sendable {
       if measures {
         let sample = state.meter.sample(
           sight, delivered: delivered, bounds: state.book.settings.mapValues(\.bound))
+        let before = state.reports.map(\.state)
         state.book.look(sample, now: now)
+        if state.reports.map(\.state) != before { state.rhythm.hurry() }
       }
+      if state.isStopping { return [AlarmEvent]() }
       let conditions =
         sight.conditions(longestWait: state.settings.longestWait) + state.objectiveConditions
         + state.reported.values
       let events = state.board.look(conditions, unknown: sight.unknown, monotonic: now.monotonic, wall: now.wall)
+      if !events.isEmpty { state.rhythm.hurry() }
       // Within the lock: who is told how things stand must not hear of an older look after a newer one.
       onLook(state.board)
       return events
@@ -177,16 +186,12 @@ final class Oversight: Sendable {
   /// - Returns: whether it was.
   @discardableResult
   func keepIfDue(now: Moment) -> Bool {
-    let isDue = state.withLock { state in
-      guard now.monotonic >= state.nextKeeping else { return false }
-      state.nextKeeping = now.monotonic + Oversight.keepInterval
-      return true
-    }
+    let isDue = state.withLock { $0.rhythm.isDue(now: now.monotonic) }
     if isDue { keep(now: now) }
     return isDue
   }
 
-  /// Writes what is kept. A disk that is full costs ten minutes of history, no more.
+  /// Writes what is kept. A disk that is full costs what came since the last writing, no more.
   func keep(now: Moment) {
     let bytes = state.withLock { state in
       KeptStatus(book: state.book, alarms: state.board.kept, marks: state.meter.marks).encoded(now: now)

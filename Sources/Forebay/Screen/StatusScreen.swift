@@ -1,4 +1,5 @@
 internal import Pipeline
+internal import Status
 
 /// The status of a gateway as lines for people: the state first, then what is wrong, then the way of the data from
 /// the sources to the uplinks. With one source, two pipelines and one uplink it fits 80 columns and 24 lines.
@@ -70,11 +71,11 @@ struct StatusScreen {
     }
     return ranked.flatMap { _, pair in
       let (alarm, judged) = pair
-      let label = "ALARM \(alarm.kind):"
+      let label = "ALARM \(text(alarm.name)):"
       let details = [judged.severity.map(text), age(judged)].compactMap { $0 }.joined(separator: ", ")
       let ending = details.isEmpty ? "" : " (\(details))"
       var lines = plain(
-        ScreenText.wrap("\(label) \(text(alarm.text))\(ending)", width: width)
+        ScreenText.wrap("\(label) \(text(alarm.textBesideName))\(ending)", width: width)
           + (judged.runbook.map { ["  see \(text($0))"] } ?? []))
       lines[0].tone = judged.severity == "page" ? .bad : .doubtful
       lines[0].toned = label.count
@@ -94,19 +95,23 @@ struct StatusScreen {
     func percent(_ share: Double) -> String { Output.decimal(share * 100, places: share > 0.995 ? 2 : 1) + " %" }
     let missed = objectives.filter { $0.state != "ok" }
     let met = objectives.count - missed.count
-    let scarcest = objectives.filter { $0.state == "ok" }.compactMap { one in
+    let scarcest = objectives.compactMap { one in
       one.budgetRemaining.map { (one.name, $0) }
     }.min { $0.1 < $1.1 }
     var lines = ScreenText.flow(
       [
         "objectives  \(met) of \(objectives.count) met",
-        scarcest.map { "least error budget left: \($0.0) \(percent($0.1))" } ?? "",
+        scarcest.map { name, left in
+          "least error budget left: \(name)" + (ObjectiveReport.usedUp(left).map { ", \($0)" } ?? " \(percent(left))")
+        } ?? "",
       ], width: width
     ).map { ScreenLine($0, missed.isEmpty ? nil : .doubtful, toned: 0) }
     for one in missed {
       let figures = [
         one.measured.map { measured in percent(measured) + (one.target.map { " of \(percent($0))" } ?? "") },
-        one.budgetRemaining.map { "\(percent($0)) of the error budget left" },
+        one.budgetRemaining.map { left in
+          ObjectiveReport.usedUp(left).map { "error budget \($0)" } ?? "\(percent(left)) of the error budget left"
+        },
         one.burnRate1h.map { "burn rate \(Output.decimal($0, places: 1)) over 1 h" },
       ].compactMap { $0 }
       let label = "  \(one.name) \(one.state)"

@@ -8,7 +8,8 @@ package import Telemetry
 /// "FBSK" 1                         name and format
 /// time                             of the book, seconds
 /// time  boot (16 bytes)  monotonic  wall (seconds; 0: not synchronised)     ObjectiveBook.Anchor
-/// number of objectives, each:      name (text), then the rings of EventHistory.shape, each:
+/// the minutes watched:             rings as below
+/// number of objectives, each:      name (text), beginning (seconds), then the rings of EventHistory.shape, each:
 ///   newest, then its buckets from the oldest to the newest, as runs:
 ///     empty buckets before it, good, bad      until all buckets are told; a run of empty ones alone at the end
 /// number of alarms, each:          kind, subject, text (texts), 1 for a page or 0, since (seconds)
@@ -16,7 +17,7 @@ package import Telemetry
 ///                                  1 and missing, produced, or 0             PipelineMark
 /// the first 8 bytes of the SHA-256 of all that
 /// ```
-/// An objective with events all the time takes 3 to 6 bytes for each of 273 buckets: all eight take 5 to 12 kB.
+/// An objective with events all the time takes 3 to 6 bytes for each of 273 buckets: all eight take 6 to 13 kB.
 package struct KeptStatus: Sendable {
   /// Why kept bytes cannot be used.
   package struct Damage: Error, Sendable, Hashable, CustomStringConvertible {
@@ -51,10 +52,12 @@ package struct KeptStatus: Sendable {
     }
     writer.append(anchor.monotonic)
     writer.append(anchor.wall ?? 0)
+    for ring in book.watched.rings { KeptStatus.append(ring, to: &writer) }
     let histories = book.histories.sorted { $0.key.rawValue < $1.key.rawValue }
     writer.append(UInt64(histories.count))
     for (name, history) in histories {
       writer.append(name.rawValue)
+      writer.append(book.beginnings[name] ?? 0)
       for ring in history.rings { KeptStatus.append(ring, to: &writer) }
     }
     writer.append(UInt64(alarms.count))
@@ -119,12 +122,17 @@ package struct KeptStatus: Sendable {
       func word(_ bytes: ArraySlice<UInt8>) -> UInt64 { bytes.reduce(0) { $0 << 8 | UInt64($1) } }
       let monotonic = try reader.integer()
       let wall = try reader.integer()
+      let watched = try KeptStatus.history(from: &reader)
       var histories: [ObjectiveName: EventHistory] = [:]
+      var beginnings: [ObjectiveName: Int64] = [:]
       for _ in 0..<(try reader.number()) {
         let name = ObjectiveName(rawValue: try reader.text(longest: KeptStatus.longestName))
-        var rings: [EventHistory.Ring] = []
-        for shape in EventHistory.shape { rings.append(try KeptStatus.ring(shape, from: &reader)) }
-        if let name { histories[name] = EventHistory(rings: rings) }
+        let beginning = try reader.integer()
+        let history = try KeptStatus.history(from: &reader)
+        if let name {
+          histories[name] = history
+          beginnings[name] = beginning
+        }
       }
       var alarms: [Alarm] = []
       for _ in 0..<(try reader.number()) {
@@ -142,7 +150,7 @@ package struct KeptStatus: Sendable {
       marks = try KeptStatus.marks(from: &reader)
       guard reader.isAtEnd else { throw PackedReader.Damage() }
       book = ObjectiveBook(
-        settings, histories: histories, time: time,
+        settings, histories: histories, beginnings: beginnings, watched: watched, time: time,
         anchor: ObjectiveBook.Anchor(
           time: anchorTime, boot: BootID(high: word(boot[..<8]), low: word(boot[8...])), monotonic: monotonic,
           wall: wall > 0 ? wall : nil))
@@ -165,6 +173,12 @@ package struct KeptStatus: Sendable {
       marks[name] = mark
     }
     return marks
+  }
+
+  private static func history(from reader: inout PackedReader) throws(PackedReader.Damage) -> EventHistory {
+    var rings: [EventHistory.Ring] = []
+    for shape in EventHistory.shape { rings.append(try ring(shape, from: &reader)) }
+    return EventHistory(rings: rings)
   }
 
   private static func ring(

@@ -40,6 +40,15 @@ package enum ObjectiveName: String, Sendable, Hashable, CaseIterable, Codable {
     }
   }
 
+  /// Behind the name of the pipeline with most of the bad events: where to see them.
+  func wayIn(_ pipeline: String) -> String {
+    switch self {
+    case .errors, .delivery, .deadLetters: ": see 'forebay dead-letters counts --pipeline \(pipeline)'"
+    case .gaps: ": see 'forebay devices --pipeline \(pipeline) --worst'"
+    case .freshness, .latency, .duplicates, .backlog: ""
+    }
+  }
+
   /// What the bound of the objective is in; nil where it has none.
   package enum Bound: Sendable, Hashable {
     /// `within`, in nanoseconds.

@@ -6,6 +6,8 @@ package struct ObjectiveSample: Sendable, Hashable {
   package var events: [ObjectiveName: EventCount] = [:]
   /// Of objectives that count minutes: whether all is well at this look. One bad look makes a bad minute.
   package var verdicts: [ObjectiveName: Bool] = [:]
+  /// The pipeline that most of the bad events of late come from, where one is to be named.
+  package var worst: [ObjectiveName: String] = [:]
 
   package init() {}
 }
@@ -16,6 +18,9 @@ package struct ObjectiveSample: Sendable, Hashable {
 /// Its time is counted in seconds by the monotonic clock, so that a wall clock that jumps moves nothing. Only the
 /// time during which the gateway was off is taken from the wall clocks, once both of them were synchronised: what
 /// lies back grows older by it. During that time there are no events, neither good nor bad.
+///
+/// A burn rate is that of its whole window: what of it the gateway has not seen, being new or off, counts as good, with
+/// as many events as there were in the rest.
 package struct ObjectiveBook: Sendable {
   /// How long the gateway was off, as far as it can be known: what was known when the history was kept.
   struct Anchor: Sendable, Hashable {
@@ -45,6 +50,13 @@ package struct ObjectiveBook: Sendable {
   private var anchor: Anchor?
   private var minute: Int64 = 0
   private var verdicts: [ObjectiveName: Bool] = [:]
+  /// Minutes in which it ran.
+  private(set) var watched = EventHistory()
+  /// Seconds that it ran and that make no minute yet.
+  private var unwritten: Int64 = 0
+  /// By objective, the time at which it was switched on, if that was later than everything began.
+  private(set) var beginnings: [ObjectiveName: Int64] = [:]
+  private var worst: [ObjectiveName: String] = [:]
 
   package init(_ settings: [ObjectiveName: ObjectiveSettings]) {
     self.settings = settings
@@ -53,14 +65,19 @@ package struct ObjectiveBook: Sendable {
 
   /// Goes on with what was kept.
   init(
-    _ settings: [ObjectiveName: ObjectiveSettings], histories kept: [ObjectiveName: EventHistory], time: Int64,
-    anchor: Anchor
+    _ settings: [ObjectiveName: ObjectiveSettings], histories kept: [ObjectiveName: EventHistory],
+    beginnings: [ObjectiveName: Int64] = [:], watched: EventHistory, time: Int64, anchor: Anchor
   ) {
     self.init(settings)
     for (name, history) in kept where settings[name] != nil { histories[name] = history }
+    for name in settings.keys {
+      let beginning = kept[name] == nil ? time : beginnings[name] ?? 0
+      if beginning > 0 { self.beginnings[name] = beginning }
+    }
+    self.watched = watched
     self.time = time
     minute = time / 60
-    for name in histories.keys { histories[name]?.advance(to: time) }
+    advanceHistories()
     self.anchor = anchor
   }
 
@@ -68,15 +85,20 @@ package struct ObjectiveBook: Sendable {
   package mutating func adopt(_ next: [ObjectiveName: ObjectiveSettings]) {
     settings = next
     histories = histories.filter { next[$0.key] != nil }
+    beginnings = beginnings.filter { next[$0.key] != nil }
     for name in next.keys where histories[name] == nil {
       var history = EventHistory()
       history.advance(to: time)
       histories[name] = history
+      if time > 0 { beginnings[name] = time }
     }
   }
 
   package mutating func look(_ sample: ObjectiveSample, now: Moment) {
     advance(to: now)
+    watched.add(EventCount(good: unwritten / 60))
+    unwritten %= 60
+    if !sample.worst.isEmpty { worst = sample.worst }
     if time / 60 != minute {
       minute = time / 60
       for (name, isGood) in verdicts {
@@ -92,7 +114,10 @@ package struct ObjectiveBook: Sendable {
 
   private mutating func advance(to now: Moment) {
     let seconds = now.monotonic / 1_000_000_000
-    if boot == now.boot { time += max(0, seconds - monotonic) }
+    if boot == now.boot {
+      time += max(0, seconds - monotonic)
+      unwritten += max(0, seconds - monotonic)
+    }
     boot = now.boot
     monotonic = seconds
     if let anchor {
@@ -110,7 +135,12 @@ package struct ObjectiveBook: Sendable {
         self.anchor = nil
       }
     }
+    advanceHistories()
+  }
+
+  private mutating func advanceHistories() {
     for name in histories.keys { histories[name]?.advance(to: time) }
+    watched.advance(to: time)
   }
 
   /// What has to be kept to find out, after a restart, how long it took. While that is not known of the last restart
@@ -124,22 +154,34 @@ package struct ObjectiveBook: Sendable {
 
   // MARK: What it says
 
+  /// How many times faster than the target allows the budget was used up; nil without events.
   package func burnRate(_ name: ObjectiveName, _ window: BurnWindow) -> Double? {
-    guard let settings = settings[name], let history = histories[name] else { return nil }
-    return history.sum(last: window.seconds).badRatio.map { $0 / (1 - settings.target) }
+    guard let settings = settings[name] else { return nil }
+    return badShare(name, window).map { $0 / (1 - settings.target) }
   }
+
+  /// The share of bad events; nil without events. What of the window was not seen counts as good.
+  private func badShare(_ name: ObjectiveName, _ window: BurnWindow) -> Double? {
+    guard let ratio = histories[name]?.sum(last: window.seconds).badRatio else { return nil }
+    let reach = min(window.seconds, max(0, time - (beginnings[name] ?? 0)))
+    let seen = Double(watched.sum(last: reach).good * 60) / Double(window.seconds)
+    return ratio * min(1, seen)
+  }
+
+  /// The share of bad events above which a rule holds even if its rate cannot be reached: with a low target. Not all
+  /// of them, for a restart leaves a minute that nobody saw.
+  static let nearlyAll = 0.9
 
   /// The most urgent rule that holds now, if any.
   package func burning(_ name: ObjectiveName) -> BurnRule? {
     guard let settings = settings[name], let history = histories[name] else { return nil }
     let fewest = name.countsMinutes ? ObjectiveBook.fewestBadMinutes : ObjectiveBook.fewestBadEvents
     return BurnRule.all.first { rule in
-      let long = history.sum(last: rule.long.seconds)
-      let short = history.sum(last: rule.short.seconds)
-      guard long.bad >= fewest, let longRatio = long.badRatio, let shortRatio = short.badRatio else { return false }
-      // With a low target the rate cannot be reached even when all is bad: that is enough then.
-      let threshold = min(1, rule.rate * (1 - settings.target))
-      return longRatio >= threshold && shortRatio >= threshold
+      guard history.sum(last: rule.long.seconds).bad >= fewest, let long = badShare(name, rule.long),
+        let short = badShare(name, rule.short)
+      else { return false }
+      let threshold = min(ObjectiveBook.nearlyAll, rule.rate * (1 - settings.target))
+      return long >= threshold && short >= threshold
     }
   }
 
@@ -172,11 +214,14 @@ package struct ObjectiveBook: Sendable {
       guard let rule = burning(name), let report = report(name), let history = histories[name] else { return nil }
       let long = history.sum(last: rule.long.seconds)
       let rate = Fixed.decimal(burnRate(name, rule.long) ?? 0, places: 1)
-      let left = Fixed.decimal(max(0, report.budgetRemaining) * 100, places: 0)
+      let budget =
+        ObjectiveReport.usedUp(report.budgetRemaining)
+        ?? "\(Fixed.decimal(report.budgetRemaining * 100, places: 0)) % left"
       return AlarmCondition(
         .objective, subject: name.rawValue, severity: rule.severity,
         text: "\(long.bad) of \(long.total) \(name.events) of the last \(rule.long.words) missed it, \(rate) times "
-          + "what the target of \(Fixed.percent(report.target)) allows; \(left) % of the error budget is left")
+          + "what the target of \(Fixed.percent(report.target)) allows; error budget: \(budget)"
+          + (worst[name].map { "; most of late in pipeline \($0)\(name.wayIn($0))" } ?? ""))
     }
   }
 }
@@ -209,6 +254,15 @@ package struct ObjectiveReport: Sendable, Hashable, Codable {
   package var burnRate1h: Double?
   package var burnRate6h: Double?
   package var burnRate3d: Double?
+
+  /// What is said of an error budget of which nothing is left, everywhere in the same words: `used up 8.9 times over`.
+  /// - Parameter remaining: ``budgetRemaining``
+  /// - Returns: nil while something is left.
+  package static func usedUp(_ remaining: Double) -> String? {
+    guard remaining <= 0 else { return nil }
+    let times = Fixed.decimal(1 - remaining, places: 1)
+    return times == "1.0" ? "used up" : "used up \(times) times over"
+  }
 
   /// By window, for the metrics.
   package var burnRates: [(window: BurnWindow, rate: Double)] {

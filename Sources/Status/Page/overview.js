@@ -135,6 +135,13 @@ function charts(status, history, store) {
   );
 }
 
+// The words of the alarm and of `forebay status`.
+function budgetLeft(left) {
+  if (left > 0) return percent(left, 0);
+  const times = (1 - left).toFixed(1);
+  return times === '1.0' ? 'used up' : `used up ${times} times over`;
+}
+
 const tones = { ok: 'ok', burning: 'warning', spent: 'critical' };
 
 function objectives(list) {
@@ -160,7 +167,7 @@ function objectives(list) {
                   'span',
                   { class: 'budget' },
                   bar(row.budgetRemaining, tones[row.state] || 'unknown', `error budget left of ${row.name}`),
-                  h('span', { class: 'number' }, percent(Math.max(row.budgetRemaining, -9.99), 0)),
+                  h('span', { class: 'number' }, budgetLeft(row.budgetRemaining)),
                 ),
         },
         {

@@ -53,6 +53,23 @@ struct ObjectiveMeterTests {
     #expect(sample.verdicts[.freshness] == true)
   }
 
+  @Test("the pipeline with most of the bad events of late is named, after a restart the one that ever had most")
+  func worst() {
+    var meter = ObjectiveMeter()
+    func look(_ seconds: Int64, a: Int64, b: Int64) -> ObjectiveSample {
+      meter.sample(
+        sight(seconds, [Seen.pipeline("a") { $0.rejected = a }, Seen.pipeline("b", missing: b) { $0.rejected = b }]),
+        delivered: [], bounds: Self.bounds)
+    }
+    #expect(look(0, a: 1_000_000, b: 0).worst.isEmpty)
+    #expect(look(10, a: 1_100_000, b: 5).worst == [.errors: "a", .deadLetters: "a", .gaps: "b"])
+    for hour in 1..<48 as Range<Int64> { _ = look(hour * 3_600, a: 1_100_000, b: 5) }
+    #expect(look(48 * 3_600, a: 1_100_000, b: 6_000).worst[.errors] == "b")
+    meter = ObjectiveMeter(marks: meter.marks)
+    #expect(look(49 * 3_600, a: 1_100_000, b: 6_000).worst[.errors] == "a")
+    #expect(look(49 * 3_600 + 10, a: 1_100_000, b: 6_010).worst[.errors] == "b")
+  }
+
   @Test("ledger columns become events of delivery and errors")
   func ledger() {
     var meter = ObjectiveMeter()

@@ -60,20 +60,69 @@ struct OversightTests {
     #expect(throws: Never.self) { _ = try KeptStatus(bytes, settings: ObjectiveSettings.usual) }
   }
 
-  @Test("it is written every ten minutes, not more often")
-  func interval() throws {
-    let oversight = oversight(at: 0)
-    let path = folder.path + "/oversight"
-    for seconds in stride(from: Int64(0), to: 600, by: 10) {
-      look(oversight, seconds)
-      oversight.keepIfDue(now: Seen.moment(seconds))
+  /// A run from one second to another, killed at its end.
+  private func run(_ from: Int64, _ to: Int64, _ change: (Int64, inout Sight) -> Void) -> Oversight {
+    let run = oversight(at: from)
+    for seconds in stride(from: from, to: to, by: 10) {
+      look(run, seconds) { change(seconds, &$0) }
+      run.keepIfDue(now: Seen.moment(seconds))
     }
-    #expect(!FileManager.default.fileExists(atPath: path))
-    oversight.keepIfDue(now: Seen.moment(600))
-    #expect(FileManager.default.fileExists(atPath: path))
-    try FileManager.default.removeItem(atPath: path)
-    oversight.keepIfDue(now: Seen.moment(1_199))
-    #expect(!FileManager.default.fileExists(atPath: path))
+    return run
+  }
+
+  @Test("a kill loses nothing of what was alarming ten seconds before, also on a young spool")
+  func killedSoonAfter() {
+    let first = run(0, 320) { seconds, sight in
+      sight.pipelines = [Seen.pipeline(waits: true, age: 700)]
+      if seconds >= 300 { sight.configuration = "refused" }
+    }
+    let bad = first.objectives.first { $0.name == "backlog" }?.bad ?? 0
+    #expect(bad >= 4)
+    let second = oversight(at: 330)
+    #expect(second.board.kept.contains { $0.kind == "configuration" })
+    #expect(second.objectives.first { $0.name == "backlog" }?.bad == bad)
+  }
+
+  @Test("what the ledger counts is known from the second look of a young spool on")
+  func killedYoung() {
+    _ = run(0, 20) { seconds, sight in sight.pipelines = [Seen.pipeline { $0.rejected = seconds }] }
+    let second = oversight(at: 40)
+    look(second, 41) { $0.pipelines = [Seen.pipeline { $0.rejected = 50 }] }
+    #expect(second.objectives.first { $0.name == "errors" }?.bad == 50)
+  }
+
+  @Test("a daemon that is killed every four minutes uses up its budgets, and calls somebody, all the same")
+  func killedAgainAndAgain() {
+    var bad: Int64 = 0
+    for number in 0..<20 as Range<Int64> {
+      let last = run(number * 240, number * 240 + 230) { _, sight in
+        sight.pipelines = [Seen.pipeline(waits: true, age: 700)]
+      }
+      let now = last.objectives.first { $0.name == "backlog" }?.bad ?? 0
+      #expect(now > bad, "run \(number)")
+      bad = now
+      if number == 19 { #expect(last.board.alarms.contains { $0.kind == "objective" && $0.subject == "backlog" }) }
+    }
+    #expect(bad >= 20)
+  }
+
+  @Test("while the stages stop, alarms neither come nor go, and the next start judges anew")
+  func stopping() {
+    let oversight = oversight(at: 0)
+    look(oversight, 0) {
+      $0.pipelines = []
+      $0.configuration = "refused"
+    }
+    oversight.freeze()
+    for seconds in stride(from: Int64(10), to: 300, by: 10) {
+      look(oversight, seconds) {
+        $0.pipelines = []
+        $0.stranded = [.init(book: "climate", uplink: "central", readings: 3)]
+        $0.parked = "full"
+      }
+    }
+    #expect(oversight.board.alarms.map(\.kind) == ["configuration"])
+    #expect(oversight.board.kept.count == 1)
   }
 
   @Test("a look for the status raises alarms and measures nothing")

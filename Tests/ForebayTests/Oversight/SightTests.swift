@@ -192,6 +192,7 @@ struct SightTests {
       ], replays: [:])
     let stranded = DaemonFigures.stranded(totals, besides: ["central"])
     #expect(stranded.map { "\($0.book) \($0.uplink) \($0.readings)" } == ["old gone 5", "a#0000000a gone 7"])
+    #expect(DaemonFigures.stranded(totals, besides: ["central", "gone"]).isEmpty, "configured, and not running")
     var observations = StageObservations()
     observations.sequences = .init(devices: 1, missing: 4, repeats: 0, resets: 0, unnumbered: 0)
     var figure = DaemonFigures.Pipeline(

@@ -89,6 +89,21 @@ struct StatusScreenTests {
     #expect(unlimited[3].text.hasSuffix("long (ticket)") && unlimited[4].text == "", "\(unlimited)")
   }
 
+  @Test("an alarm is named with what it is about, which its text need not say again")
+  func alarmSubjects() {
+    var report = Self.report()
+    report.alarms = [
+      .init(kind: "objective", text: "89 of 97 batches missed it", subject: "latency"),
+      .init(kind: "uplink", text: "central: nothing can be delivered", subject: "central"),
+      .init(kind: "clock", text: "not synchronised", subject: ""),
+    ]
+    let lines = StatusScreen(report: report, judgement: StatusJudgement(alarms: 3), width: nil).lines.map(\.text)
+    for line in [
+      "ALARM objective latency: 89 of 97 batches missed it", "ALARM uplink central: nothing can be delivered",
+      "ALARM clock: not synchronised",
+    ] { #expect(lines.contains(line), "\(lines)") }
+  }
+
   @Test("alarms say for how long they last and where to read on, where the daemon does")
   func alarmDetails() {
     var report = Self.report()
@@ -113,10 +128,17 @@ struct StatusScreenTests {
         """
     ).map(\.text)
     let place = try #require(lines.firstIndex { $0.hasPrefix("objectives") })
-    #expect(lines[place] == "objectives  2 of 3 met  least error budget left: delivery 25.0 %")
+    #expect(lines[place] == "objectives  2 of 3 met  least error budget left: latency 12.0 %")
     #expect(lines[place + 1] == "  latency burning: 90.0 % of 95.0 %, 12.0 % of the error budget left, burn rate")
     #expect(lines[place + 2] == "    15.0 over 1 h")
     #expect(try !Self.screen(Self.report()).contains { $0.text.hasPrefix("objectives") })
+    let spent = try Self.screen(
+      Self.report(), width: nil,
+      beside: #"{"objectives":[{"name":"freshness","state":"ok","budgetRemaining":0.9977},"#
+        + #"{"name":"latency","state":"spent","budgetRemaining":-7.9}]}"#
+    ).map(\.text)
+    #expect(spent.contains("objectives  1 of 2 met  least error budget left: latency, used up 8.9 times over"))
+    #expect(spent.contains("  latency spent: error budget used up 8.9 times over"))
   }
 
   @Test("rates are since the last look, and unknown when a counter begins anew or nothing is known yet")

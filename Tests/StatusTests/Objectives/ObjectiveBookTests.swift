@@ -74,7 +74,7 @@ struct ObjectiveBookTests {
   func slowBurn() {
     var gateway = Gateway()
     gateway.look()
-    for _ in 0..<(24 * 4) {
+    for _ in 0..<(24 * 4 * 3 + 8) {
       gateway.count(.errors, good: 980, bad: 20)
       gateway.look(after: 900)
     }
@@ -85,7 +85,7 @@ struct ObjectiveBookTests {
   @Test("few bad events page nobody, however few good ones there are")
   func fewEvents() {
     var gateway = Gateway()
-    gateway.look()
+    gateway.run(hours: 2)
     gateway.count(.latency, bad: 9)
     gateway.look()
     #expect(gateway.book.burning(.latency) == nil)
@@ -96,10 +96,78 @@ struct ObjectiveBookTests {
     #expect(gateway.book.report(.latency)?.state == .spent)
   }
 
-  @Test("an objective whose target is so low that a rate cannot be reached burns when all is bad")
+  /// Five minutes in which all is well, and an outage of 107 s, after which what waited is delivered late.
+  private func shortOutage(_ gateway: inout Gateway) {
+    for _ in 0..<30 {
+      gateway.count(.latency, good: 1)
+      gateway.look([.freshness: true])
+    }
+    for _ in 0..<11 { gateway.look([.freshness: false]) }
+    gateway.count(.latency, bad: 89)
+    gateway.look([.freshness: true])
+  }
+
+  @Test(
+    "a short outage on a gateway that is new, or was off, calls nobody; one that lasts does", arguments: [false, true])
+  func littleHistory(wasOff: Bool) throws {
+    var gateway = Gateway()
+    gateway.look()
+    if wasOff {
+      gateway.run(hours: 80)
+      try gateway.reboot(off: 7 * 3_600)
+      gateway.look()
+    }
+    shortOutage(&gateway)
+    #expect(gateway.book.conditions.isEmpty)
+    let latency = try #require(gateway.book.report(.latency))
+    // What was measured is what was measured.
+    #expect(latency.good == 30 && latency.bad == 89)
+    #expect((latency.measured ?? 0).distance(to: 30.0 / 119).magnitude < 1e-9)
+    #expect(latency.state == .spent && latency.budgetRemaining < 0)
+    // 89 of 119, in 7 of 60 minutes.
+    let rate = try #require(latency.burnRate1h)
+    #expect(rate > 1.3 && rate < 2)
+    var untilPage = 0
+    while gateway.book.burning(.freshness)?.severity != .page, untilPage < 6 * 60 {
+      gateway.look([.freshness: false])
+      untilPage += 1
+    }
+    #expect(untilPage <= 6 * 11)
+  }
+
+  @Test("an objective that is switched on later has a history from then on")
+  func switchedOnLater() throws {
+    var gateway = Gateway([.errors: .usual(.errors)])
+    gateway.run(hours: 10)
+    gateway.book.adopt(ObjectiveSettings.usual)
+    shortOutage(&gateway)
+    #expect(gateway.book.conditions.isEmpty)
+    try gateway.reboot(off: 0)
+    gateway.look()
+    #expect(gateway.book.conditions.isEmpty)
+    #expect(gateway.book.report(.latency)?.bad == 89)
+  }
+
+  @Test("an alarm says how much of the budget is used, and which pipeline has most of the bad events")
+  func alarmText() throws {
+    var gateway = Gateway()
+    gateway.run(hours: 2)
+    gateway.count(.errors, bad: 100)
+    gateway.worst = [.errors: "climate"]
+    gateway.look()
+    let text = try #require(gateway.book.conditions.first { $0.subject == "errors" }).text
+    #expect(
+      text == "100 of 100 messages and readings of the last hour missed it, 100.0 times what the target of 99 % "
+        + "allows; error budget: used up 10.0 times over; most of late in pipeline climate: see 'forebay dead-letters counts "
+        + "--pipeline climate'")
+    #expect(ObjectiveReport.usedUp(0.01) == nil && ObjectiveReport.usedUp(0) == "used up")
+    #expect(ObjectiveReport.usedUp(-7.9) == "used up 8.9 times over")
+  }
+
+  @Test("an objective whose target is so low that a rate cannot be reached burns when nearly all is bad")
   func lowTarget() {
     var gateway = Gateway([.errors: ObjectiveSettings(target: 0.5)])
-    gateway.look()
+    gateway.run(hours: 80)
     gateway.count(.errors, bad: 100)
     gateway.look()
     #expect(gateway.book.burning(.errors)?.severity == .page)
@@ -138,7 +206,7 @@ struct ObjectiveBookTests {
   @Test("after a reload other targets hold for what was counted, and what is switched off is forgotten")
   func reload() {
     var gateway = Gateway()
-    gateway.look()
+    gateway.run(hours: 2)
     gateway.count(.errors, good: 95, bad: 5)
     gateway.look()
     gateway.book.adopt([.errors: ObjectiveSettings(target: 0.5)])

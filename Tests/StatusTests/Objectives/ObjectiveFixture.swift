@@ -12,6 +12,7 @@ struct Gateway {
   var isSynchronised = true
   /// Since the last look.
   var events: [ObjectiveName: EventCount] = [:]
+  var worst: [ObjectiveName: String] = [:]
 
   init(_ settings: [ObjectiveName: ObjectiveSettings] = ObjectiveSettings.usual) {
     book = ObjectiveBook(settings)
@@ -35,7 +36,13 @@ struct Gateway {
     sample.events = events
     events = [:]
     sample.verdicts = verdicts
+    sample.worst = worst
     book.look(sample, now: now)
+  }
+
+  /// It has run for so long, and nothing has come.
+  mutating func run(hours: Int) {
+    for _ in 0..<(hours * 12) { look(after: 300) }
   }
 
   mutating func count(_ name: ObjectiveName, good: Int64 = 0, bad: Int64 = 0) {
