@@ -56,7 +56,7 @@ struct OperatorTests {
     #expect(text.hasPrefix("central: nothing can be delivered, because of this machine: "))
     #expect(text.contains(house.directory.file("out")), "\(text)")
     let people = try house.run("status", ["--socket", house.spool + "/forebay.sock"])
-    #expect(people.status == 1 && people.output.contains("ALARM uplink: \(text.prefix(40))"), "\(people.output)")
+    #expect(people.status == 1 && people.output.contains("ALARM uplink \(text.prefix(40))"), "\(people.output)")
     #expect(try house.status().uplinks[0].state == "retrying")
     try FileManager.default.removeItem(atPath: house.directory.file("out"))
     try house.settle(received: 10)

@@ -75,6 +75,6 @@ struct ScreenTests {
     #expect(once.status == 1, "\(once.output)")
     let lines = once.output.replacing("\r", with: "").components(separatedBy: "\n")
     #expect(lines[0].contains("m\("warning")\u{1B}[0m") || lines[0].contains("mcritical\u{1B}[0m"), "\(lines)")
-    #expect(lines.contains { $0.contains("ALARM source:") })
+    #expect(lines.contains { $0.contains("ALARM source floor") })
   }
 }
