@@ -20,10 +20,12 @@ extension IntakeLoop {
     recovery = Backoff()
     var dry: Set<Int> = []
     var writing: [Session] = []
+    let committed = monotonicNanoseconds()
     for session in sessions {
       let count = staging.core.staged(of: session.number)
       guard count > 0 else { continue }
       session.status.messages += Int64(count)
+      session.status.lastMessage = committed
       session.status.bytes += Int64(staging.core.stagedBytes(of: session.number))
       session.status.groups += 1
       guard let connection = session.connection else { continue }

@@ -285,15 +285,18 @@ final class Session {
   }
 
   private func noteDropped(_ total: Int64) {
+    // A counter is none below zero.
+    guard total >= 0 else { return }
+    // What the last connection saw says nothing of this one.
+    let before = droppedAtConnect == nil ? 0 : status.droppedByBroker?.sinceConnected ?? 0
     let start = droppedAtConnect ?? total
     droppedAtConnect = start
     // A broker that was started anew counts from zero.
     let since = total >= start ? total - start : total
-    let before = status.droppedByBroker?.sinceConnected ?? 0
     status.droppedByBroker = SourceStatus.Dropped(total: total, sinceConnected: since)
     if since > before {
       logger.warning(
-        "the broker dropped messages that it had acknowledged to devices; raise its queue limits",
+        "the broker dropped messages that it had acknowledged, for whichever of its clients; raise its queue limits",
         metadata: ["dropped": "\(since - before)", "since_connected": "\(since)"])
     }
   }

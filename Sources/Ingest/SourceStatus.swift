@@ -48,6 +48,8 @@ package struct SourceStatus: Sendable, Hashable {
   package var weakFilters: [String] = []
   /// Messages committed.
   package var messages: Int64 = 0
+  /// When the last of them was committed, monotonic nanoseconds; nil while there was none since the start.
+  package var lastMessage: Int64?
   /// Payload bytes committed.
   package var bytes: Int64 = 0
   /// Groups with at least one message of this source.

@@ -155,6 +155,26 @@ def structure(page, name, title):
     check((channel < 60) == name.endswith("dark"), f"{name}: its ground is {facts['ground']}")
 
 
+def claims(page):
+    """What the views say is what was measured, and since when."""
+    page.open("overview")
+    text = page.text()
+    check("All is well" not in text and "needs a person" not in text, "overview: it claims more than was measured")
+    measured = page.js("return document.querySelector('.measured')?.textContent") or ""
+    check(measured.startswith("Last message ") and " ago; " in measured, f"overview: it says {measured!r}")
+    page.open("debug")
+    rows = page.js("""
+      const stages = [...document.querySelectorAll('main table')][0];
+      return [...stages.querySelectorAll('tbody tr')].map(r => [...r.children].map(c => c.textContent.trim()));""")
+    named = {row[0].split(" ")[0]: row for row in rows}
+    check("since the daemon started" in str(named.get("receive")), f"debug: {named.get('receive')}")
+    check("since the pipelines began" in str(named.get("decode")), f"debug: {named.get('decode')}")
+    few = [row for row in rows if " at most " in str(row) or " over " in str(row)]
+    check(few, f"debug: no stage has few cases: {rows}")
+    for row in few:
+        check(row[4:6] == ["–", "–"], f"debug: percentiles of few cases: {row}")
+
+
 def axe(page, name):
     page.js(page.axe)
     result = page.driver.execute_async_script(
@@ -354,6 +374,7 @@ def main():
         page = Page(driver, options.url.rstrip("/"), folder, pathlib.Path(options.axe).read_text())
         look(page)
         check_console(page)
+        claims(page)
         walk(page)
         motion(page)
         requeue(page, options)

@@ -161,6 +161,19 @@ import Testing
     #expect(result.ignored == (version == .mqtt5 ? 0 : 2))
   }
 
+  @Test("a source says when its last message was committed, and nothing while there was none")
+  func lastMessage() throws {
+    let broker = try MosquittoBroker()
+    let rig = try Rig([.floor(broker.port)])
+    try #require(rig.isReady())
+    #expect(rig.status()?.lastMessage == nil)
+    try broker.publish("t/a", ["m"])
+    #expect(eventually { rig.status()?.lastMessage != nil })
+    let first = try #require(rig.status()?.lastMessage)
+    try broker.publish("t/a", ["n"])
+    #expect(eventually { rig.status()?.lastMessage ?? 0 > first })
+  }
+
   @Test("what the broker dropped of all its clients' messages is shown, and is not taken as a message")
   func droppedByBroker() throws {
     let broker = try MosquittoBroker("sys_interval 1\nmax_queued_messages 1\nmax_inflight_messages 1")

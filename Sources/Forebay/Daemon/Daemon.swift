@@ -19,6 +19,7 @@ final class Daemon: Sendable {
   let uplinks: Uplinks
   let api: StatusService
   let oversight: Oversight
+  let dropsMemory: BrokerDropsMemory
   let notifier: Notifier
   let meters: StageMeters
   let exporter: TelemetryExporter
@@ -64,6 +65,7 @@ final class Daemon: Sendable {
     oversight = Oversight(
       directory: configuration.spool.directory, objectives: configuration.objectives, alarms: configuration.alarms,
       now: now, logger: logger, known: notifier.known, onLook: { notifier.follow($0) })
+    dropsMemory = BrokerDropsMemory(directory: configuration.spool.directory, logger: logger)
     let uplinks = Uplinks(
       outbox: SpooledOutbox(spool: spool, tally: oversight.tally), spool: configuration.spool.directory,
       logger: logger, meters: meters)
@@ -175,6 +177,7 @@ final class Daemon: Sendable {
     await api.stop()
     statusSource.withLock { $0 = nil }
     oversight.keep(now: SystemClock.source())
+    dropsMemory.keep()
     notifier.keep()
     exporter.stop()
     logGauge.close()

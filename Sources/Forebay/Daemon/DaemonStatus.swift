@@ -29,7 +29,7 @@ extension Daemon {
       software: Version.current, uptimeSeconds: Double(now.monotonic - started) / 1e9,
       clockSynchronised: now.quality == .synchronised, listen: api.listen, residentBytes: figures.process.residentBytes,
       writtenBytes: figures.process.writtenBytes,
-      sources: figures.sources.map(StatusReport.Source.init),
+      sources: figures.sources.map { StatusReport.Source($0, now: now.monotonic) },
       spool: StatusReport.Spool(
         directory: spool.settings.directory, usedBytes: figures.used, maximumBytes: figures.maximum,
         freeBytes: figures.free, minimumFreeBytes: figures.minimumFree, parked: figures.parked,
@@ -79,13 +79,15 @@ extension StatusReport.Pipeline {
 }
 
 extension StatusReport.Source {
-  init(_ status: SourceStatus) {
+  /// - Parameter now: monotonic nanoseconds.
+  init(_ status: SourceStatus, now: Int64) {
     self.init(
       name: status.name, state: status.state.rawValue,
       subscribed: status.isSubscribed, detail: status.parkedFor ?? status.plainFault, messages: status.messages,
       bytes: status.bytes,
       groups: status.groups, reconnects: status.reconnects, redelivered: status.redelivered,
-      droppedByBroker: status.droppedByBroker?.total)
+      droppedByBroker: status.droppedByBroker?.total,
+      lastMessageSeconds: status.lastMessage.map { Double(max(0, now - $0)) / 1e9 })
   }
 }
 

@@ -80,6 +80,7 @@ extension GatewayStatus {
       process: Process(residentBytes: report.residentBytes, cpuSeconds: ProcessTime.spent()),
       sources: Listing(report.worstSources), pipelines: Listing(report.worstPipelines),
       uplinks: Listing(report.worstUplinks))
+    headline = report.headline
   }
 }
 
@@ -103,7 +104,10 @@ extension StatusReport {
   fileprivate var worstSources: [GatewayStatus.Source] {
     sources.sorted { left, right in
       (left.state == "connected" ? 1 : 0, left.name) < (right.state == "connected" ? 1 : 0, right.name)
-    }.map { GatewayStatus.Source(name: $0.name, state: $0.state, messages: $0.messages) }
+    }.map {
+      GatewayStatus.Source(
+        name: $0.name, state: $0.state, messages: $0.messages, lastMessageSeconds: $0.lastMessageSeconds)
+    }
   }
 
   fileprivate var worstPipelines: [GatewayStatus.Pipeline] {

@@ -86,6 +86,15 @@ extension DaemonFigures {
     for index in sources.indices { sink.sample(labels[index], Int64(sources[index].state == .connected ? 1 : 0)) }
     sink.family("forebay_source_messages_total", .counter, help: "Messages of the source that were committed.")
     for index in sources.indices { sink.sample(labels[index], sources[index].messages) }
+    sink.family(
+      "forebay_source_last_message_timestamp_seconds", .gauge,
+      help: "When the last of them was committed, in seconds since 1970; absent before the first since the start.")
+    for index in sources.indices {
+      guard let last = sources[index].lastMessage else { continue }
+      // By the wall clock of now, to the hundredth: it may have been set since.
+      let wall = now.wall - max(0, now.monotonic - last)
+      sink.sample(labels[index], Double(wall / 10_000_000) / 100)
+    }
     sink.family("forebay_source_bytes_total", .counter, help: "Payload bytes of those messages.")
     for index in sources.indices { sink.sample(labels[index], sources[index].bytes) }
     sink.family("forebay_source_groups_total", .counter, help: "Commits with at least one message of the source.")

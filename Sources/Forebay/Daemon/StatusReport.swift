@@ -19,6 +19,9 @@ struct StatusReport: Codable, Sendable {
     var redelivered: Int64 = 0
     /// Messages that the broker says it has dropped since it started, for whomever; nil when it does not say.
     var droppedByBroker: Int64?
+    /// Seconds since the last message was committed; nil while there was none since the start, and from a daemon that
+    /// does not say.
+    var lastMessageSeconds: Double?
   }
 
   struct Spool: Codable, Sendable {

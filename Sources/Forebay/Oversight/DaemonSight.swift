@@ -46,6 +46,7 @@ extension Daemon {
       sight.sources = intake.status()
       sight.uplinks = await uplinks.status()
     }
+    sight.drops = dropsMemory.look(sight.sources, now: sight.now.monotonic)
     sight.configuration = configurationAlarm
     sight.tables = tableFaults
     sight.api = api.fault

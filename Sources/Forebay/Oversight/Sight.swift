@@ -22,6 +22,8 @@ struct Sight: Sendable {
 
   var now: Moment
   var sources: [SourceStatus] = []
+  /// What their brokers have dropped, by name.
+  var drops: [String: BrokerDrops.Mark] = [:]
   var uplinks: [UplinkStatus] = []
   /// Nil: the state could not be read this time.
   var pipelines: [Pipeline]?
@@ -59,8 +61,8 @@ extension Sight {
   /// Everything that is wrong.
   /// - Parameter longestWait: nanoseconds that something may wait.
   func conditions(longestWait: Int64) -> [AlarmCondition] {
-    ownConditions + spaceConditions + sources.flatMap(Sight.conditions) + pipelineConditions(longestWait)
-      + uplinkConditions
+    ownConditions + spaceConditions + sources.flatMap { Sight.conditions($0, drops[$0.name]) }
+      + pipelineConditions(longestWait) + uplinkConditions
   }
 
   /// What this look says nothing of: neither that it lasts nor that it is over.
@@ -127,7 +129,7 @@ extension Sight {
     ]
   }
 
-  private static func conditions(_ source: SourceStatus) -> [AlarmCondition] {
+  private static func conditions(_ source: SourceStatus, _ drops: BrokerDrops.Mark?) -> [AlarmCondition] {
     var all: [AlarmCondition] = []
     func raise(_ kind: AlarmKind, _ severity: AlarmSeverity, pageAfter: Int64? = nil, _ text: String) {
       all.append(
@@ -148,12 +150,8 @@ extension Sight {
     for filter in source.weakFilters {
       raise(.subscription, .ticket, "\(source.name): the broker grants \(filter) at QoS 0 only")
     }
-    if let dropped = source.droppedByBroker, dropped.sinceConnected > 0 {
-      raise(
-        .droppedByBroker, .page,
-        "\(source.name): the broker has dropped \(Output.count(dropped.sinceConnected, "message")) "
-          + "since we connected")
-    }
+    // Whose they were nobody says: no reason to wake somebody, and none to keep silent.
+    if let text = drops?.text { raise(.droppedByBroker, .ticket, "\(source.name): \(text)") }
     return all
   }
 

@@ -65,11 +65,12 @@ struct StatusScreen {
   }
 
   private var alarms: [ScreenLine] {
-    guard !report.alarms.isEmpty else { return [ScreenLine("No alarms.")] }
+    let headline = "\(text(report.headline))."
+    guard !report.alarms.isEmpty else { return plain(ScreenText.wrap("No alarms. \(headline)", width: width)) }
     let ranked = zip(report.alarms, judgement.alarms).enumerated().sorted {
       ($0.element.1.severity == "page" ? 0 : 1, $0.offset) < ($1.element.1.severity == "page" ? 0 : 1, $1.offset)
     }
-    return ranked.flatMap { _, pair in
+    let all: [ScreenLine] = ranked.flatMap { _, pair in
       let (alarm, judged) = pair
       let label = "ALARM \(text(alarm.name)):"
       let details = [judged.severity.map(text), age(judged)].compactMap { $0 }.joined(separator: ", ")
@@ -81,6 +82,7 @@ struct StatusScreen {
       lines[0].toned = label.count
       return lines
     }
+    return all + plain(ScreenText.wrap(headline, width: width))
   }
 
   private func age(_ alarm: StatusJudgement.Alarm) -> String? {
@@ -155,6 +157,9 @@ struct StatusScreen {
       columns.append(.init(title: "/S", cells: sources.map { rate($0.messages, before[$0.name]) }))
     }
     columns += [
+      .init(
+        title: "LAST MESSAGE",
+        cells: sources.map { $0.lastMessageSeconds.map { "\(Output.duration(seconds: $0)) ago" } ?? "-" }),
       .init(title: "BYTES", cells: sources.map { Output.bytes($0.bytes) }, dispensable: 1),
       .init(title: "RECONNECTS", cells: sources.map { Output.grouped($0.reconnects) }, dispensable: 2),
     ]

@@ -193,11 +193,14 @@ package struct GatewayStatus: Sendable, Hashable, Codable {
     package var name: String
     package var state: String
     package var messages: Int64
+    /// Since the last message; nil while there was none since the daemon started.
+    package var lastMessageSeconds: Double?
 
-    package init(name: String, state: String, messages: Int64) {
+    package init(name: String, state: String, messages: Int64, lastMessageSeconds: Double? = nil) {
       self.name = name
       self.state = state
       self.messages = messages
+      self.lastMessageSeconds = lastMessageSeconds
     }
   }
 
@@ -257,6 +260,8 @@ package struct GatewayStatus: Sendable, Hashable, Codable {
   /// RFC 3339.
   package var time: String
   package var state: State
+  /// What was measured, in one sentence for people: the same words everywhere. Nil from a daemon that has none.
+  package var headline: String?
   package var uptimeSeconds: Double
   package var clockSynchronised: Bool
   package var alarms: Alarms

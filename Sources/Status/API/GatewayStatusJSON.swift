@@ -20,6 +20,9 @@ extension GatewayStatus {
     Cut(alarms: 0, text: 0, objectives: 0, sources: 0, pipelines: 0, uplinks: 0),
   ]
 
+  /// Bytes of the headline: four names of 64 bytes, and the words between them.
+  private static let longestHeadline = 400
+
   /// The document, below ``maximumBytes``: lists are cut from their ends, texts are shortened.
   package var json: [UInt8] {
     for cut in GatewayStatus.cuts {
@@ -39,6 +42,7 @@ extension GatewayStatus {
       status.value("software", software)
       status.value("time", time)
       status.value("state", state.rawValue)
+      status.optional("headline", headline?.shortened(to: GatewayStatus.longestHeadline))
       status.value("uptimeSeconds", uptimeSeconds)
       status.value("clockSynchronised", clockSynchronised)
       status.object("alarms") { alarms.write(&$0, cut.alarms, text: cut.text) }
@@ -51,6 +55,7 @@ extension GatewayStatus {
         entry.value("name", source.name)
         entry.value("state", source.state)
         entry.value("messages", source.messages)
+        entry.optional("lastMessageSeconds", source.lastMessageSeconds)
       }
       status.listing("pipelines", pipelines, cut.pipelines) { pipeline, entry in
         entry.value("name", pipeline.name)

@@ -134,6 +134,17 @@ export function histogram(figures, name, fits = () => true) {
   return { buckets, count: steps.length ? steps[steps.length - 1][1] : 0 };
 }
 
+/** Cases of a histogram below which its quantiles say more of its buckets than of the cases. */
+export const fewest = 20;
+
+/** What no case was longer than: the upper bound of the last bucket in use; or, where that has none, its lower one. */
+export function bound({ buckets }) {
+  const last = buckets.findLastIndex((bucket) => bucket.count > 0);
+  if (last < 0) return { most: null, isOpen: false };
+  const isOpen = buckets[last].le === Infinity;
+  return { most: isOpen ? (buckets[last - 1]?.le ?? 0) : buckets[last].le, isOpen };
+}
+
 /** The quantile by interpolation within its bucket, as Prometheus does; null without observations. */
 export function quantile({ buckets, count }, share) {
   if (!count) return null;

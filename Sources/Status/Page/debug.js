@@ -1,6 +1,6 @@
 // Rates and latencies of every stage, watermarks, the answers of upstreams, one batch from end to end, devices.
 
-import { histogram, quantile, sum } from './api.js';
+import { bound, fewest, histogram, quantile, sum } from './api.js';
 import { shape, waterfall } from './charts.js';
 import { bytes, count, counted, duration, figure, instant, moment, none, since, visible } from './format.js';
 import { bar, chip, facts, loaded, section, skeleton, table, waiting } from './parts.js';
@@ -15,10 +15,14 @@ export function view(store) {
     h('div', { class: 'title', key: 'title' }, h('h1', { tabindex: '-1' }, 'Debug')),
     section(
       'Stages',
-      { aside: h('p', { class: 'quiet' }, 'rates of now; latencies since the start') },
+      { aside: h('p', { class: 'quiet' }, 'rates of now; latencies since the daemon started') },
       loaded(metrics, (value) => stages(value, metrics.before), 6),
     ),
-    section('Pipelines', { key: 'debug-pipelines' }, loaded(report, pipelines)),
+    section(
+      'Pipelines',
+      { key: 'debug-pipelines', aside: h('p', { class: 'quiet' }, 'counts since each pipeline began') },
+      loaded(report, pipelines),
+    ),
     section('Uplink attempts', null, loaded(report, attempts)),
     section('One batch', { class: 'pairs', aside: chooseTrace(traces?.value, store) }, loaded(traces, (value) => trace(value, store), 4)),
     section('Devices', { aside: choosePipeline(report?.value, store) }, loaded(devices, (value) => deviceTable(value, store))),
@@ -37,7 +41,9 @@ function stages(figures, before) {
   };
   const per = (value, unit) => (value === none ? none : `${figure(value)} ${unit}/s`);
   const of = (name, fits) => (from) => sum(from, name, fits);
-  const row = (name, what, total, unit, latency) => {
+  const started = 'since the daemon started';
+  const began = 'since the pipelines began';
+  const row = (name, what, total, unit, latency, from = started) => {
     const times = latency && histogram(figures, latency);
     return {
       key: name,
@@ -45,18 +51,25 @@ function stages(figures, before) {
       what,
       rate: per(rate(total), unit),
       total: counted(total(figures), unit === 'batches' ? 'batch' : unit.replace(/s$/, ''), unit),
+      from,
       times,
     };
   };
   const decoded = (labels) => labels.outcome === 'decoded';
-  const quantileCell = (share) => (line) => (line.times ? duration(quantile(line.times, share)) : none);
+  const isKnown = ({ times }) => times && times.count >= fewest;
+  const quantileCell = (share) => (line) => (isKnown(line) ? duration(quantile(line.times, share)) : none);
+  const median = (line) => {
+    if (!line.times?.count || isKnown(line)) return quantileCell(0.5)(line);
+    const { most, isOpen } = bound(line.times);
+    return h('small', null, `${counted(line.times.count, 'case')}, ${isOpen ? 'over' : 'at most'} ${duration(most)}`);
+  };
   return table(
     'Stages',
     [
       { title: 'Stage', cell: (line) => [line.name, h('small', null, ` ${line.what}`)] },
       { title: 'Now', number: true, cell: (line) => line.rate },
-      { title: 'Since the start', number: true, cell: (line) => line.total },
-      { title: 'p50', number: true, cell: quantileCell(0.5) },
+      { title: 'So far', number: true, cell: (line) => [line.total, h('small', null, ` ${line.from}`)] },
+      { title: 'p50', number: true, cell: median },
       { title: 'p95', number: true, cell: quantileCell(0.95) },
       { title: 'p99', number: true, cell: quantileCell(0.99) },
       { title: 'Spread', cell: (line) => (line.times ? shape(line.times) : none) },
@@ -64,7 +77,7 @@ function stages(figures, before) {
     [
       row('receive', 'from brokers', of('forebay_source_messages_total'), 'messages'),
       row('commit', 'to the log, with fsync', of('forebay_source_groups_total'), 'groups', 'forebay_commit_duration_seconds'),
-      row('decode', 'by pipelines', of('forebay_pipeline_messages_total', decoded), 'messages'),
+      row('decode', 'by pipelines', of('forebay_pipeline_messages_total', decoded), 'messages', undefined, began),
       row('seal', 'into the outbox', of('forebay_seal_duration_seconds_count'), 'batches', 'forebay_seal_duration_seconds'),
       row('deliver', 'attempts of uplinks', of('forebay_uplink_attempts_total'), 'attempts', 'forebay_uplink_attempt_duration_seconds'),
       row('end to end', 'receipt to confirmation', of('forebay_end_to_end_seconds_count'), 'batches', 'forebay_end_to_end_seconds'),

@@ -2,15 +2,15 @@
 
 import { bar, chip, facts, icon, loaded, section, skeleton, sourceChip, table, uplinkChip, waiting } from './parts.js';
 import { chart, historyRows, series } from './charts.js';
-import { bytes, count, counted, duration, figure, none, percent } from './format.js';
+import { bytes, count, counted, duration, figure, none, percent, visible } from './format.js';
 import { h } from './dom.js';
 import { alarmList } from './alarms.js';
 
 export const needs = ['status', 'report', 'history'];
 
 const sentences = {
-  ok: ['All is well', 'Data comes in and goes out; nothing needs a person.'],
-  warning: ['It works, and something needs a look', 'In working hours is soon enough.'],
+  ok: ['No alarms', ''],
+  warning: ['Something needs a look', 'In working hours is soon enough.'],
   critical: ['Somebody is needed now', 'Data is not safe, or those who wait for it do not get it.'],
 };
 
@@ -40,6 +40,7 @@ export function view(store) {
           [
             { title: 'Source', cell: (source) => source.name },
             { title: 'State', tag: true, cell: (source) => sourceChip(source.state) },
+            { title: 'Last message', number: true, cell: (source) => ago(source.lastMessageSeconds) },
             { title: 'Received', number: true, cell: (source) => counted(source.messages, 'message') },
           ],
           keyed(status.value.sources),
@@ -66,6 +67,7 @@ export function view(store) {
 }
 
 const keyed = (list) => (list?.list || []).map((row) => ({ key: row.name, ...row }));
+const ago = (seconds) => (seconds == null ? none : `${duration(seconds)} ago`);
 const failing = (uplink) => (uplink.failingSeconds == null ? none : duration(uplink.failingSeconds));
 
 const more = (list) =>
@@ -89,6 +91,8 @@ function hero({ value: status, failure }, store) {
         null,
         h('h1', { tabindex: '-1' }, h('span', { class: 'hidden' }, 'Overview: '), title),
         h('p', null, failure && 'when it last answered: ', h('strong', null, status.state), both ? ` · ${both}. ` : ' · no alarms. ', text),
+        // What was measured, in the words of the terminal.
+        !failure && status.headline && h('p', { class: 'measured' }, `${visible(status.headline)}.`),
       ),
     ),
     list.length > 0 && alarmList(list.slice(0, 3), store, true),

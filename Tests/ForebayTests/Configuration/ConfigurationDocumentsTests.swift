@@ -144,7 +144,7 @@ struct ConfigurationDocumentsTests {
       sources: [
         .init(
           name: "f", state: "waiting", detail: "d", messages: 1, bytes: 1, groups: 1, reconnects: 1, redelivered: 1,
-          droppedByBroker: 1)
+          droppedByBroker: 1, lastMessageSeconds: 1)
       ],
       spool: .init(
         directory: "/s", usedBytes: 1, maximumBytes: 1, freeBytes: 1, minimumFreeBytes: 1, parked: "p", log: "l",

@@ -25,6 +25,7 @@ struct MetricsPageTests {
   private static func figures() -> DaemonFigures {
     var source = SourceStatus(name: "floor", address: "127.0.0.1:1883", state: .connected, since: now)
     source.messages = 12
+    source.lastMessage = now.monotonic - 25_000_000_000
     source.droppedByBroker = SourceStatus.Dropped(total: 3, sinceConnected: 1)
     var uplink = UplinkStatus(name: "central")
     uplink.answers = [.hasIt: 4, .notNow: 2]

@@ -67,20 +67,22 @@ struct SightTests {
     }
   }
 
-  @Test("a filter that is refused, and messages that the broker drops, are pages; QoS 0 is a ticket")
+  @Test("a filter that is refused is a page; QoS 0, and messages that the broker drops for whomever, are tickets")
   func subscriptions() {
     let all = conditions {
       var source = Seen.source(.connected)
       source.refusedFilters = ["a/#": "not authorised"]
       source.weakFilters = ["b/#"]
-      source.droppedByBroker = .init(total: 900, sinceConnected: 12)
+      $0.drops = ["floor": .init(address: source.address, total: 900, away: 300)]
       $0.sources = [source]
     }
     #expect(
       Seen.text(all) == [
-        "page subscription floor", "ticket subscription floor", "page dropped-by-broker floor",
+        "page subscription floor", "ticket subscription floor", "ticket dropped-by-broker floor",
       ])
-    #expect(all.last?.text == "floor: the broker has dropped 12 messages since we connected")
+    #expect(
+      all.last?.text == "floor: the broker dropped 300 messages while we were away, for whichever of its clients: "
+        + "ours may be among them")
   }
 
   @Test("what an operator has to mend on the gateway has its own kinds")

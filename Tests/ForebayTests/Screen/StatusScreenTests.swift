@@ -16,7 +16,9 @@ struct StatusScreenTests {
       gateway: "gw-042", site: "plant-7", software: "0.1.0", uptimeSeconds: 1_000_000, clockSynchronised: true,
       residentBytes: 32 << 20, writtenBytes: 1 << 30,
       sources: [
-        .init(name: "floor", state: "connected", messages: 1_000, bytes: 1 << 31, groups: 1, reconnects: 3)
+        .init(
+          name: "floor", state: "connected", messages: 1_000, bytes: 1 << 31, groups: 1, reconnects: 3,
+          lastMessageSeconds: 25)
       ],
       spool: .init(
         directory: "/var/lib/forebay", usedBytes: 1 << 30, maximumBytes: 8 << 30, freeBytes: 20 << 30,
@@ -86,7 +88,7 @@ struct StatusScreenTests {
     #expect(lines[first + 1].text.hasPrefix("ALARM uplink: central: long") && lines[first + 1].tone == .doubtful)
     #expect(lines[first + 2].text.hasPrefix("  long"))
     let unlimited = StatusScreen(report: report, judgement: judgement, width: nil).lines
-    #expect(unlimited[3].text.hasSuffix("long (ticket)") && unlimited[4].text == "", "\(unlimited)")
+    #expect(unlimited[3].text.hasSuffix("long (ticket)") && unlimited[5].text == "", "\(unlimited)")
   }
 
   @Test("an alarm is named with what it is about, which its text need not say again")
