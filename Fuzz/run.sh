@@ -22,10 +22,11 @@ for module in Sources/C*/module.modulemap; do flags+=(-I "$(dirname "$module")")
 # The sanitizer's own symbols, which the linker mentions one by one.
 quiet() { grep -v "Cannot export local symbol '__asan" >&2 || true; }
 
-# module NAME [SOURCE]: compiles Sources/NAME, or one file of it, into an object that the fuzzers link.
+# module NAME [SOURCE...]: compiles Sources/NAME, or these files of it, into an object that the fuzzers link.
 module() {
-  local object="$out/modules/$1.o"
-  find "${2:-Sources/$1}" -name '*.swift' -print0 | sort -z | xargs -0 swiftc "${flags[@]}" \
+  local object="$out/modules/$1.o" sources=("${@:2}")
+  [ ${#sources[@]} -gt 0 ] || sources=("Sources/$1")
+  find "${sources[@]}" -name '*.swift' -print0 | sort -z | xargs -0 swiftc "${flags[@]}" \
     -whole-module-optimization -module-name "$1" -emit-module \
     -emit-module-path "$out/modules/$1.swiftmodule" -emit-object -o "$object"
 }
@@ -149,11 +150,13 @@ for name in Telemetry Compression Pipeline; do module "$name"; done
 for part in Ingest/Source Spool/Spool Delivery/Uplink; do
   module "${part%/*}" "Sources/${part}Settings.swift"
 done
-configuration=(Sources/Forebay/Receive/CompactJSON.swift)
+module Status Sources/Status/{Alarm,API/{Caller,AccessToken,StatusServerSettings},Alarms/AlarmSettings,Objectives/Objective}.swift
+configuration=(Sources/Forebay/Receive/CompactJSON.swift Sources/Forebay/Oversight/NotificationSettings.swift
+  Sources/Forebay/Receive/ListenAddress.swift)
 for file in Sources/Forebay/Configuration/*.swift; do
   # All but the file that needs swift-log, and what keeps configurations in the spool.
   case ${file##*/} in
-    ConfigurationLogging.swift | LastGoodConfiguration.swift | AttachmentStore.swift | ConfiguredPlaces.swift) ;;
+    ConfigurationLogging.swift | LastGoodConfiguration.swift | StartFailure.swift | AttachmentStore.swift | ConfiguredPlaces.swift) ;;
     *) configuration+=("$file") ;;
   esac
 done
@@ -174,7 +177,7 @@ fuzzer PublishLine   ""                               - Sources/Ingest/PublishLi
 fuzzer HTTPAnswer    "Telemetry"                      - Sources/Delivery/Answer.swift \
   Sources/Delivery/HTTPAnswer.swift Sources/Delivery/RetryAfter.swift Sources/Delivery/UplinkSettings.swift
 fuzzer Block         "Compression Telemetry"          - Sources/Spool/BlockCodec.swift
-fuzzer Configuration "Ingest Spool Delivery Pipeline Compression Telemetry" Fuzz/ConfigurationCorpus \
+fuzzer Configuration "Status Ingest Spool Delivery Pipeline Compression Telemetry" Fuzz/ConfigurationCorpus \
   "${configuration[@]}"
 
 if [ ${#names[@]} -eq 0 ]; then

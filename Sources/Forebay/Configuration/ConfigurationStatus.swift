@@ -9,7 +9,7 @@ extension Configuration {
     /// bytes (unix(7)).
     var socket: String
     /// The HTTP API; nil: off.
-    var api: StatusServer.Settings? = StatusServer.Settings(host: "127.0.0.1", port: 8420)
+    var api: StatusServerSettings? = StatusServerSettings(host: "127.0.0.1", port: 8420)
   }
 }
 
@@ -39,14 +39,14 @@ extension ConfigurationDecoder {
     return status
   }
 
-  private func api(_ section: ConfigurationSection) -> StatusServer.Settings? {
+  private func api(_ section: ConfigurationSection) -> StatusServerSettings? {
     let listen = section.optional("listen")
     let anonymous = section.optional("anonymous")
     let hosts = section.optional("hosts")
     let tlsValue = section.optional("tls")
     let tokens = section.optional("tokens_file")
     let clients = section.optional("clients")
-    var api = StatusServer.Settings(host: "127.0.0.1", port: 8420)
+    var api = StatusServerSettings(host: "127.0.0.1", port: 8420)
     let expected = "an address and a port such as 127.0.0.1:8420, or off"
     var isOff = false
     if let listen, let text = listen.text(expected: expected) {
@@ -82,7 +82,7 @@ extension ConfigurationDecoder {
 
   /// Whoever can be reached from other machines says who may come, and to nobody else than them.
   private func checkExposed(
-    _ api: StatusServer.Settings, _ listen: ConfigurationValue, _ anonymous: ConfigurationValue?
+    _ api: StatusServerSettings, _ listen: ConfigurationValue, _ anonymous: ConfigurationValue?
   ) {
     if api.tls == nil {
       listen.error(
@@ -100,14 +100,14 @@ extension ConfigurationDecoder {
     }
   }
 
-  private func tls(_ value: ConfigurationValue) -> StatusServer.TLS? {
+  private func tls(_ value: ConfigurationValue) -> StatusServerSettings.TLS? {
     guard let section = value.section() else { return nil }
     let certificate = section.required("cert_file")?.file(.certificates)
     let key = section.required("key_file")?.file(.privateKey)
     let authority = section.optional("client_ca_file")?.file(.certificates)
     section.close()
     guard let certificate, let key else { return nil }
-    return StatusServer.TLS(certificateFile: certificate, keyFile: key, clientAuthorityFile: authority)
+    return StatusServerSettings.TLS(certificateFile: certificate, keyFile: key, clientAuthorityFile: authority)
   }
 }
 

@@ -102,7 +102,7 @@ extension SourceSettings {
   }
 }
 
-extension StatusServer.Settings {
+extension StatusServerSettings {
   /// Of the status page and of the HTTP API.
   fileprivate var url: String { "\(tls == nil ? "http" : "https")://\(ListenAddress(host: host, port: port))/" }
 }

@@ -13,17 +13,7 @@ final class ConnectionDeadline: ChannelDuplexHandler, RemovableChannelHandler {
   typealias OutboundIn = HTTPResponsePart
   typealias OutboundOut = HTTPResponsePart
 
-  /// Nanoseconds.
-  struct Limits: Sendable, Hashable {
-    /// From the connection, TLS included, to the end of the first request's head.
-    var head: Int64 = 10_000_000_000
-    /// From the head to the last byte of the answer that the client has taken.
-    var answer: Int64 = 60_000_000_000
-    /// Between an answer and the head of the next request.
-    var idle: Int64 = 75_000_000_000
-    /// Between two pieces of a stream of events that the client has taken; several times its heartbeat.
-    var stream: Int64 = 60_000_000_000
-  }
+  typealias Limits = StatusServerSettings.Limits
 
   private let limits: Limits
   private var deadline = NIODeadline.distantFuture

@@ -6,36 +6,7 @@ internal import Synchronization
 
 /// The HTTP server of the gateway's status: API, metrics and page.
 package final class StatusServer: Sendable {
-  package struct Settings: Sendable, Hashable {
-    /// A literal address, or `localhost`.
-    package var host: String
-    /// 0 draws a free one.
-    package var port: Int
-    /// What somebody without a token is; nil: nobody.
-    package var anonymous: Role?
-    /// Names beside loopback's under which the server is asked; in lower case, without a port.
-    package var hosts: Set<String> = []
-    /// Nil: in the clear.
-    package var tls: TLS?
-    /// A file of tokens (``AccessTokenFile``), read anew when it has changed; nil: there are none.
-    package var tokensFile: String?
-    /// Roles of clients by a name in their certificate.
-    package var certificates: [String: Role] = [:]
-    /// Connections at once: a page, a scraper, a fleet's puller and a few people with room to spare; each may cost
-    /// some 50 kB, and holds the answer that it is being sent.
-    package var maximumConnections = 64
-    /// How long a connection may take.
-    var limits = ConnectionDeadline.Limits()
-
-    package init(host: String, port: Int, anonymous: Role? = .viewer) {
-      self.host = host
-      self.port = port
-      self.anonymous = anonymous
-    }
-
-    /// Whether nobody beyond this machine can reach it.
-    package var isLoopback: Bool { StatusServer.isLoopback(host) }
-  }
+  package typealias Settings = StatusServerSettings
 
   /// Of a request's head: tokens and names of pipelines are short.
   static let maximumHead = 16_384
@@ -150,15 +121,5 @@ package final class StatusServer: Sendable {
     try? await running.listener.shutdownGracefully()
     _ = await running.task.result
     cutting.cancel()
-  }
-
-  /// Whether an address is loopback's (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3).
-  package static func isLoopback(_ host: String) -> Bool {
-    host == "localhost" || host == "::1" || (host.hasPrefix("127.") && isIPv4(host))
-  }
-
-  private static func isIPv4(_ host: String) -> Bool {
-    let parts = host.split(separator: ".", omittingEmptySubsequences: false)
-    return parts.count == 4 && parts.allSatisfy { UInt8($0) != nil }
   }
 }
