@@ -141,7 +141,9 @@ def structure(page, name, title):
         over: document.documentElement.scrollWidth - innerWidth,
         cut: [...document.querySelectorAll('main *')].filter(e => {
           const box = e.getBoundingClientRect();
-          return box.width > 1 && box.right > innerWidth + 1;
+          // Text that runs over the edge of its card is cut no less than what runs over the window's.
+          const card = e.closest('main section')?.getBoundingClientRect();
+          return box.width > 1 && box.right > Math.min(innerWidth, card?.right ?? innerWidth) + 1;
         }).slice(0, 3).map(e => e.outerHTML.slice(0, 120)),
         ground: getComputedStyle(document.body).backgroundColor,
       };""")
