@@ -5,41 +5,6 @@ import Testing
 
 @Suite("The daemon and its service manager")
 struct ServiceTests {
-  /// The socket that systemd would listen on.
-  final class NotifySocket {
-    let path: String
-    private let descriptor: Int32
-    private(set) var messages: [String] = []
-
-    init(_ path: String) throws {
-      self.path = path
-      descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
-      var name = sockaddr_un()
-      name.sun_family = sa_family_t(AF_UNIX)
-      let bytes = Array(path.utf8)
-      withUnsafeMutableBytes(of: &name.sun_path) { $0.copyBytes(from: bytes) }
-      let bound = withUnsafePointer(to: &name) { pointer in
-        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-          bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-        }
-      }
-      try #require(bound == 0)
-    }
-
-    deinit { close(descriptor) }
-
-    /// How often a message with this line has come.
-    func count(_ line: String) -> Int {
-      var buffer = [UInt8](repeating: 0, count: 4_096)
-      while true {
-        let size = recv(descriptor, &buffer, buffer.count, 0)
-        guard size > 0 else { break }
-        messages.append(String(decoding: buffer[..<size], as: UTF8.self))
-      }
-      return messages.count { $0.split(separator: "\n").contains { $0 == line || $0.hasPrefix(line + "=") } }
-    }
-  }
-
   @Test("is told when the daemon is ready, alive, reloading and stopping (sd_notify)")
   func notifications() throws {
     let house = try House("notify")

@@ -4,9 +4,10 @@ internal import Logging
 internal import Spool
 internal import Synchronization
 
-/// Keeps ``BrokerDrops`` in a small file in the spool's folder, `broker-drops.json`, by atomic rename: once a minute at
-/// most while a broker drops messages, every ten minutes while their age grows, and at the stop. After a power cut up
-/// to a minute of what was dropped under our eyes is told as dropped while we were away.
+/// Keeps ``BrokerDrops`` in a small file in the spool's folder, `broker-drops.json`, by atomic rename: at the first
+/// change, then every ten minutes while there are changes, and at the stop, for flash wears out and a broker that others
+/// share may drop all day. Nothing is missed after a power cut: what was dropped under our eyes in the last ten minutes
+/// is told as dropped while we were away.
 final class BrokerDropsMemory: Sendable {
   private struct Document: Codable {
     var version = 1
@@ -24,9 +25,8 @@ final class BrokerDropsMemory: Sendable {
 
   /// Bytes that the file can have: anything larger is none of ours.
   static let largestFile = 1 << 20
-  /// Nanoseconds between two writings: of counts, and of an age alone.
-  private static let countInterval: Int64 = 60_000_000_000
-  private static let ageInterval: Int64 = 600_000_000_000
+  /// Nanoseconds between two writings.
+  private static let interval: Int64 = 600_000_000_000
 
   private let path: String
   private let logger: Logger
@@ -70,9 +70,7 @@ final class BrokerDropsMemory: Sendable {
 
   private func isDue(_ state: State, now: Int64) -> Bool {
     guard state.drops != state.written else { return false }
-    guard let lastWrite = state.lastWrite else { return true }
-    let isAge = state.drops.marks.mapValues(\.count) == state.written.marks.mapValues(\.count)
-    return now - lastWrite >= (isAge ? BrokerDropsMemory.ageInterval : BrokerDropsMemory.countInterval)
+    return state.lastWrite.map { now - $0 >= BrokerDropsMemory.interval } ?? true
   }
 
   private func write(_ state: inout State) {
@@ -88,9 +86,4 @@ final class BrokerDropsMemory: Sendable {
       state.cannotWrite = true
     }
   }
-}
-
-extension BrokerDrops.Mark {
-  /// Without its age.
-  fileprivate var count: [String] { [address, "\(total)", "\(away)", "\(connected)"] }
 }

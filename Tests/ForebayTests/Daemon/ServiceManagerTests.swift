@@ -7,40 +7,18 @@ import Testing
 
 @Suite("What systemd is told")
 struct ServiceManagerTests {
-  /// The socket that systemd would listen on.
   private final class Listener {
-    let directory: TemporaryDirectory
-    let path: String
-    private let descriptor: Int32
+    private let directory: TemporaryDirectory
+    private let socket: NotifySocket
 
     init() throws {
       directory = try TemporaryDirectory("notify")
-      path = directory.file("socket")
-      descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0)
-      var name = sockaddr_un()
-      name.sun_family = sa_family_t(AF_UNIX)
-      let bytes = Array(path.utf8)
-      withUnsafeMutableBytes(of: &name.sun_path) { $0.copyBytes(from: bytes) }
-      let bound = withUnsafePointer(to: &name) { pointer in
-        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-          bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-        }
-      }
-      try #require(bound == 0)
+      socket = try NotifySocket(directory.file("socket"))
     }
 
-    deinit { close(descriptor) }
+    var manager: ServiceManager { ServiceManager { [path = socket.path] in $0 == "NOTIFY_SOCKET" ? path : nil } }
 
-    var manager: ServiceManager { ServiceManager { [path] in $0 == "NOTIFY_SOCKET" ? path : nil } }
-
-    /// The next message; nil when none comes for so long.
-    func next(within milliseconds: Int32) -> String? {
-      var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-      guard poll(&waiting, 1, milliseconds) > 0 else { return nil }
-      var buffer = [UInt8](repeating: 0, count: 4_096)
-      let size = recv(descriptor, &buffer, buffer.count, 0)
-      return String(decoding: buffer.prefix(max(0, size)), as: UTF8.self)
-    }
+    func next(within milliseconds: Int32) -> String? { socket.next(within: milliseconds) }
   }
 
   @Test("a start that works is given more time, and gives the signs of life that one begun in place owes")
