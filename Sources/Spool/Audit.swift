@@ -24,10 +24,13 @@ package struct Audit: Sendable, Hashable {
   /// Retention may delete, between the two, blocks that the older checkpoint still counts as waiting.
   /// That is seen by the first offset left, and the cut is taken again.
   package static func take(directory: String) throws(SpoolError) -> Audit {
+    try take(directory: directory, formats: .current)
+  }
+
+  static func take(directory: String, formats: SpoolFormats) throws(SpoolError) -> Audit {
     let state = try Connection(path: Spool.statePath(directory), access: .readOnly)
-    try Schema.verify(
-      state, application: StateSchema.applicationID, version: Int64(StateSchema.steps.count))
-    let log = try LogReader(path: Spool.logPath(directory))
+    try formats.state.verify(state)
+    let log = try LogReader(path: Spool.logPath(directory), format: formats.log)
     defer { state.close() }
     var attempts = 0
     while true {

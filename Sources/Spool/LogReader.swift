@@ -24,10 +24,11 @@ package final class LogReader {
   // Several pipelines read the same newest block one after the other; decoding it once is enough.
   private var cached: LogBlock?
 
-  package init(path: String) throws(SpoolError) {
+  package convenience init(path: String) throws(SpoolError) { try self.init(path: path, format: .log) }
+
+  init(path: String, format: DatabaseFormat) throws(SpoolError) {
     connection = try Connection(path: path, access: .readOnly)
-    try Schema.verify(
-      connection, application: LogStore.applicationID, version: LogStore.formatVersion)
+    try format.verify(connection)
     guard let id = try connection.text("SELECT id FROM log") else {
       throw SpoolError(
         kind: .damaged, operation: "read", path: path, cause: "the row that names the log is missing",

@@ -23,6 +23,7 @@ struct LogSalvage {
   var estimate: LogEstimate?
   /// The first offset that some pipeline has not read: what lies before is copied last.
   var unread: Offset
+  var format: DatabaseFormat = .log
 
   enum Outcome: Equatable {
     /// Nothing is wrong with it; it can be moved back.
@@ -33,6 +34,7 @@ struct LogSalvage {
   }
 
   func rebuild(into path: String) throws(SpoolError) -> Outcome {
+    format.salvageForward(place)
     // A file whose first page is lost cannot be opened at all.
     let source = try? Connection(path: place, access: .readOnly)
     defer { source?.close() }
@@ -46,7 +48,7 @@ struct LogSalvage {
       var end = own.map({ LogEstimate(log: $0.log, next: $0.next, received: $0.received) }) ?? estimate
     else { return .nameless }
     if let estimate, estimate.log == end.log { end = end.reaching(estimate.next) }
-    try LogStore(path: path, birth: (end.log, end.next)).close()
+    try LogStore(path: path, birth: (end.log, end.next), format: format).close()
     let target = try Connection(path: path, access: .readWrite(.everyCommit))
     defer { target.close() }
     func setEnd() throws(SpoolError) {
@@ -95,7 +97,7 @@ struct LogSalvage {
 
   /// Whether SQLite finds nothing wrong, and every row has its meaning.
   private func isWhole(_ source: Connection) throws(SpoolError) -> Bool {
-    guard (try? Schema.verify(source, application: LogStore.applicationID, version: LogStore.formatVersion)) != nil,
+    guard (try? format.verify(source)) != nil,
       (try? LogStore.verify(source)) != nil,
       (try? source.text("PRAGMA integrity_check(1)")) == "ok"
     else { return false }

@@ -3,7 +3,7 @@ internal import Failpoints
 internal import Synchronization
 package import Telemetry
 
-// log.db: the raw log. Only the intake writes it. Format version 1 (`user_version`).
+// log.db: the raw log. Only the intake writes it. Format 1 (DatabaseFormat.swift).
 //
 //   log     one row: id (16 hex digits, drawn when the file was made), received and received_bytes
 //           (counters, committed with each block; never set from anything else), next (the offset
@@ -33,8 +33,19 @@ package import Telemetry
 
 /// The writer of the raw log.
 package final class LogStore: Sendable {
-  static let applicationID: Int64 = 0x4642_4C47  // "FBLG"
-  static let formatVersion: Int64 = 1
+  /// Of the newest format.
+  static let schema = """
+    CREATE TABLE log(
+      id TEXT NOT NULL, received INTEGER NOT NULL, received_bytes INTEGER NOT NULL,
+      next INTEGER NOT NULL) STRICT;
+    CREATE TABLE block(
+      first INTEGER PRIMARY KEY, count INTEGER NOT NULL, bytes INTEGER NOT NULL,
+      boot BLOB NOT NULL, monotonic INTEGER NOT NULL, wall INTEGER NOT NULL,
+      quality INTEGER NOT NULL, last_monotonic INTEGER NOT NULL, last_wall INTEGER NOT NULL,
+      last_quality INTEGER NOT NULL, raw INTEGER NOT NULL, codec INTEGER NOT NULL,
+      checksum INTEGER NOT NULL, origins BLOB NOT NULL, body BLOB NOT NULL) STRICT;
+    \(InDoubtTail.schema)
+    """
 
   /// What stands at the end of the log.
   package struct End: Sendable, Hashable {
@@ -52,6 +63,7 @@ package final class LogStore: Sendable {
 
   package let path: String
   package let id: LogID
+  private let format: DatabaseFormat
   private let writer: Locked<Writer>
   private let known: Mutex<End>
   /// The end as it was last seen, also while the log waits to be opened anew.
@@ -64,9 +76,14 @@ package final class LogStore: Sendable {
   ///   - birth: the identity and the first offset of a log that has to be begun.
   /// - Throws: ``SpoolError/Kind/damaged`` when the file must be set aside,
   ///   ``SpoolError/Kind/newer`` when a newer version wrote it.
-  package init(path: String, birth: (id: LogID, next: Offset)) throws(SpoolError) {
-    let connection = try LogStore.open(path, birth: birth)
+  package convenience init(path: String, birth: (id: LogID, next: Offset)) throws(SpoolError) {
+    try self.init(path: path, birth: birth, format: .log)
+  }
+
+  init(path: String, birth: (id: LogID, next: Offset), format: DatabaseFormat) throws(SpoolError) {
+    let connection = try LogStore.open(path, birth: birth, format)
     self.path = path
+    self.format = format
     let end = try LogStore.verify(connection)
     id = end.log
     known = Mutex(end)
@@ -98,32 +115,19 @@ package final class LogStore: Sendable {
   }
 
   private static func open(
-    _ path: String, birth: (id: LogID, next: Offset)?
+    _ path: String, birth: (id: LogID, next: Offset)?, _ format: DatabaseFormat
   ) throws(SpoolError) -> Connection {
     let connection = try Connection(
       path: path, access: .readWrite(.everyCommit), create: birth != nil)
-    if let birth, try connection.integer("SELECT count(*) FROM sqlite_master") == 0 {
+    if let birth, try DatabaseFormat.isEmpty(connection) {
       try connection.transaction(.immediate) { () throws(SpoolError) in
-        try connection.execute(
-          """
-          PRAGMA application_id = \(applicationID);
-          PRAGMA user_version = \(formatVersion);
-          CREATE TABLE log(
-            id TEXT NOT NULL, received INTEGER NOT NULL, received_bytes INTEGER NOT NULL,
-            next INTEGER NOT NULL) STRICT;
-          CREATE TABLE block(
-            first INTEGER PRIMARY KEY, count INTEGER NOT NULL, bytes INTEGER NOT NULL,
-            boot BLOB NOT NULL, monotonic INTEGER NOT NULL, wall INTEGER NOT NULL,
-            quality INTEGER NOT NULL, last_monotonic INTEGER NOT NULL, last_wall INTEGER NOT NULL,
-            last_quality INTEGER NOT NULL, raw INTEGER NOT NULL, codec INTEGER NOT NULL,
-            checksum INTEGER NOT NULL, origins BLOB NOT NULL, body BLOB NOT NULL) STRICT;
-          """)
+        try format.begin(connection)
         try connection.run(
           "INSERT INTO log VALUES(?, 0, 0, ?)", .text(birth.id.rawValue),
           .integer(birth.next.rawValue))
       }
     }
-    try Schema.verify(connection, application: applicationID, version: formatVersion)
+    try format.verify(connection)
     try connection.execute(InDoubtTail.schema)
     return connection
   }
@@ -200,7 +204,7 @@ package final class LogStore: Sendable {
   package func reopen() throws(SpoolError) {
     try writer.withLock { writer throws(SpoolError) in
       guard writer.connection == nil else { return }
-      let connection = try LogStore.open(path, birth: nil)
+      let connection = try LogStore.open(path, birth: nil, format)
       do throws(SpoolError) {
         // An fsync that failed once may have left pages marked clean that never reached the disk;
         // writing them again through a checkpoint is the only way to know. A full disk leaves the

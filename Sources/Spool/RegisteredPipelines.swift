@@ -10,8 +10,7 @@ package struct RegisteredPipeline: Sendable, Hashable {
   package static func all(in directory: String) throws(SpoolError) -> [RegisteredPipeline] {
     let connection = try Connection(path: Spool.statePath(directory), access: .readOnly)
     defer { connection.close() }
-    try Schema.verify(
-      connection, application: StateSchema.applicationID, version: Int64(StateSchema.steps.count))
+    try DatabaseFormat.state.verify(connection)
     let row = try connection.statement(
       """
       SELECT name, version, text FROM pipeline JOIN configuration ON configuration.digest = pipeline.configuration

@@ -13,6 +13,8 @@ package struct SpoolError: Error, Sendable, CustomStringConvertible {
     case busy
     /// The file was written by a newer version.
     case newer
+    /// The file is of an older format, and is not brought forward here or cannot be.
+    case older
     /// It cannot be opened: missing, not permitted, a wrong kind of file.
     case unavailable
     /// A statement or a value that should never have been; a defect of ours.
@@ -146,6 +148,9 @@ final class Connection {
         cause: "expected \(value), found \(found.map(String.init) ?? "nothing")", hint: nil)
     }
   }
+
+  /// For what SQLite offers beside statements.
+  func withHandle<R>(_ body: (OpaquePointer) -> R) -> R { body(handle) }
 
   func failure(_ operation: String, _ code: Int32) -> SpoolError {
     let extended = sqlite3_extended_errcode(handle)
@@ -389,7 +394,7 @@ extension SpoolError.Kind {
     case .damaged: "the file is set aside under quarantine/ and a new one is begun at the next start"
     case .busy: "another process holds the database; is a second forebay running?"
     case .unavailable: "check that the folder exists and belongs to the service's user"
-    case .newer, .misuse: nil
+    case .newer, .older, .misuse: nil
     }
   }
 }

@@ -11,6 +11,7 @@ package import Telemetry
 //   ballast           space that is given back when the disk is full, so that deleting still works
 //   quarantine/       damaged files, whole, with the reason beside them
 //   *.damaged, *.new  a database that is being rebuilt (Damage.swift)
+//   *.format-N        a database as it was before its format changed (FormatCopy.swift)
 
 /// Who and where this gateway is, for the binding of the state to the machine.
 package struct Machine: Sendable, Hashable {
@@ -28,10 +29,13 @@ package final class Spool: Sendable {
   package let space: Space
   package let ballast: Ballast
   private let machine: Machine
+  private let formats: SpoolFormats
   private let lock: Int32
   private let damage: Damage
   /// The marks as they stood when the spool was opened.
   private let opened: Mirror?
+  /// Of databases as they were before an upgrade.
+  private let copies: Mutex<[FormatCopy]>
   /// As it was last written.
   private let written = Mutex<Mirror?>(nil)
   private let onDamage = Mutex<(@Sendable (String) -> Void)?>(nil)
@@ -47,9 +51,24 @@ package final class Spool: Sendable {
   /// A damaged database is set aside whole and rebuilt from what can be read of it. So this succeeds on
   /// any content; it throws for a failing disk, one that stays full though the ballast is given up,
   /// missing permissions, a file of a newer version, and when another daemon runs.
-  /// - Parameter random: draws epochs and log ids.
+  /// Databases of an older format are brought forward (FormatUpgrade.swift).
+  /// - Parameters:
+  ///   - report: is told what takes long, again and again while it goes on.
+  ///   - random: draws epochs and log ids.
   package static func open(
-    _ settings: SpoolSettings, machine: Machine, now: Moment, random: () -> UInt64
+    _ settings: SpoolSettings, machine: Machine, now: Moment, report: (String) -> Void = { _ in },
+    random: () -> UInt64
+  ) throws(SpoolError) -> Spool {
+    let upgrade = FormatUpgrade(directory: settings.directory)
+    return try withoutActuallyEscaping(report) { report throws(SpoolError) in
+      var upgrade = upgrade
+      upgrade.report = report
+      return try open(settings, machine: machine, now: now, upgrade: upgrade, random: random)
+    }
+  }
+
+  static func open(
+    _ settings: SpoolSettings, machine: Machine, now: Moment, upgrade: FormatUpgrade, random: () -> UInt64
   ) throws(SpoolError) -> Spool {
     let directory = settings.directory
     try FileSystem.makeDirectory(directory)
@@ -62,12 +81,16 @@ package final class Spool: Sendable {
       lock = try takeLock(directory + "/lock")
     }
     do throws(SpoolError) {
+      // Before anything that gives up the ballast, or writes into a newer version's files.
+      let upgraded = try upgrade.run(now: now)
       // A few attempts, for each may find something else in the way.
       var attempts = 0
       while true {
         attempts += 1
         do throws(SpoolError) {
-          return try Spool(settings, machine: machine, now: now, lock: lock, random: random)
+          return try Spool(
+            settings, machine: machine, now: now, lock: lock, formats: upgrade.formats, upgraded: upgraded,
+            random: random)
         } catch  where attempts < 4 {
           switch error.kind {
           // SQLite needs room beside a database to open it, and reports some of its want of room as an
@@ -89,16 +112,17 @@ package final class Spool: Sendable {
   }
 
   private init(
-    _ settings: SpoolSettings, machine: Machine, now: Moment, lock: Int32, random: () -> UInt64
+    _ settings: SpoolSettings, machine: Machine, now: Moment, lock: Int32, formats: SpoolFormats, upgraded: [String],
+    random: () -> UInt64
   ) throws(SpoolError) {
     let directory = settings.directory
     let damage = Damage(directory: directory)
     let mirrored = Mirror.read(Spool.mirrorPath(directory))
-    var findings: [String] = []
+    var findings = upgraded
     let state = try Spool.openState(
-      damage, mirrored: mirrored, wall: now.wall, random: random, findings: &findings)
+      damage, formats, mirrored: mirrored, wall: now.wall, random: random, findings: &findings)
     let log = try Spool.openLog(
-      damage, mirrored: mirrored, state: state, wall: now.wall, random: random, findings: &findings)
+      damage, formats.log, mirrored: mirrored, state: state, wall: now.wall, random: random, findings: &findings)
 
     if let mirrored, mirrored.log == log.id.rawValue {
       let missing = try log.raise(to: Offset(mirrored.next))
@@ -131,6 +155,8 @@ package final class Spool: Sendable {
 
     self.settings = settings
     self.machine = machine
+    self.formats = formats
+    copies = Mutex(FormatCopy.all(in: directory))
     self.lock = lock
     self.damage = damage
     self.opened = mirrored?.log == log.id.rawValue ? mirrored : nil
@@ -147,13 +173,14 @@ package final class Spool: Sendable {
   }
 
   private static func openState(
-    _ damage: Damage, mirrored: Mirror?, wall: Int64, random: () -> UInt64, findings: inout [String]
+    _ damage: Damage, _ formats: SpoolFormats, mirrored: Mirror?, wall: Int64, random: () -> UInt64,
+    findings: inout [String]
   ) throws(SpoolError) -> StateStore {
     let path = damage.path(.state)
     var note = damage.noted(.state)
     if note == nil {
       do throws(SpoolError) {
-        let state = try StateStore(path: path)
+        let state = try StateStore(path: path, format: formats.state)
         try state.verify()
         return state
       } catch  where error.kind == .damaged {
@@ -164,12 +191,13 @@ package final class Spool: Sendable {
       try damage.setAside(.state, note)
       if !damage.isReplaced(.state, note) {
         damage.beginRebuilding(.state)
-        let log = try? LogReader(path: damage.path(.log))
+        let log = try? LogReader(path: damage.path(.log), format: formats.log)
         let start = log.flatMap { log in (try? log.start()).map { (log: log.log, start: $0) } }
         let marks = mirrored.flatMap { $0.log == start?.log.rawValue ? $0.resumptions : nil } ?? [:]
         let outcome = try withoutActuallyEscaping(random) { random throws(SpoolError) in
-          try StateSalvage(place: note.place, logStart: start, marks: marks, wall: wall, random: random)
-            .rebuild(into: damage.rebuilt(.state))
+          try StateSalvage(
+            place: note.place, logStart: start, marks: marks, wall: wall, random: random, format: formats.state
+          ).rebuild(into: damage.rebuilt(.state))
         }
         if outcome == .whole {
           try damage.putBack(.state, note)
@@ -180,11 +208,11 @@ package final class Spool: Sendable {
       }
       try damage.clear(.state)
     }
-    return try StateStore(path: path)
+    return try StateStore(path: path, format: formats.state)
   }
 
   private static func openLog(
-    _ damage: Damage, mirrored: Mirror?, state: StateStore, wall: Int64, random: () -> UInt64,
+    _ damage: Damage, _ format: DatabaseFormat, mirrored: Mirror?, state: StateStore, wall: Int64, random: () -> UInt64,
     findings: inout [String]
   ) throws(SpoolError) -> LogStore {
     let path = damage.path(.log)
@@ -194,7 +222,7 @@ package final class Spool: Sendable {
     var note = damage.noted(.log)
     if note == nil {
       do throws(SpoolError) {
-        return try LogStore(path: path, birth: birth)
+        return try LogStore(path: path, birth: birth, format: format)
       } catch  where error.kind == .damaged {
         note = try damage.note(.log, reason: "\(error)", wall: wall)
       }
@@ -210,7 +238,7 @@ package final class Spool: Sendable {
           estimate = estimate.map { $0.log == end.log ? end.reaching($0.next) : $0 } ?? end
         }
         let unread = try state.lowestCheckpoint() ?? known
-        let outcome = try LogSalvage(place: note.place, estimate: estimate, unread: unread)
+        let outcome = try LogSalvage(place: note.place, estimate: estimate, unread: unread, format: format)
           .rebuild(into: damage.rebuilt(.log))
         switch outcome {
         case .whole: try damage.putBack(.log, note)
@@ -221,7 +249,7 @@ package final class Spool: Sendable {
       }
       try damage.clear(.log)
     }
-    return try LogStore(path: path, birth: birth)
+    return try LogStore(path: path, birth: birth, format: format)
   }
 
   deinit {
@@ -255,7 +283,7 @@ package final class Spool: Sendable {
   }
 
   package func reader() throws(SpoolError) -> LogReader {
-    try LogReader(path: Spool.logPath(settings.directory))
+    try LogReader(path: Spool.logPath(settings.directory), format: formats.log)
   }
 
   /// Writes the marks to the mirror, if they have changed.
@@ -309,6 +337,7 @@ package final class Spool: Sendable {
   @discardableResult
   package func retain(now: Moment) throws(SpoolError) -> Int {
     let short = space.isShort
+    giveUpCopies(now: now)
     var full: SpoolError?
     func attempt(_ step: () throws(SpoolError) -> Void) throws(SpoolError) {
       do throws(SpoolError) {
@@ -350,6 +379,25 @@ package final class Spool: Sendable {
     try truncate()
     if let full, deleted == 0 { throw full }
     return deleted
+  }
+
+  /// Deletes copies from before an upgrade whose time is over, or that keep the disk from having what is to stay free.
+  private func giveUpCopies(now: Moment) {
+    let figures = space.figures
+    copies.withLock { copies in
+      copies.removeAll { copy in
+        let isShort = figures.free < figures.minimumFree
+        guard isShort || copy.isOld(now: now) else { return false }
+        copy.remove()
+        if isShort {
+          try? state.book(
+            StateStore.Fault(
+              wall: now.wall, kind: "format-copy", detail: "\(copy.name) was deleted for want of room on the disk",
+              messages: 0))
+        }
+        return true
+      }
+    }
   }
 
   package func close() {

@@ -16,6 +16,7 @@ struct StateSalvage {
   var wall: Int64
   /// Draws epochs.
   var random: () -> UInt64
+  var format: DatabaseFormat = .state
 
   enum Outcome: Equatable {
     /// Nothing is wrong with it; it can be moved back.
@@ -25,11 +26,12 @@ struct StateSalvage {
   }
 
   func rebuild(into path: String) throws(SpoolError) -> Outcome {
+    format.salvageForward(place)
     // A file whose first page is lost cannot be opened at all.
     let source = try? Connection(path: place, access: .readOnly)
     defer { source?.close() }
     if let source, try isWhole(source) { return .whole }
-    try StateStore(path: path).close()
+    try StateStore(path: path, format: format).close()
     let target = try Connection(path: path, access: .readWrite(.everyCommit))
     defer { target.close() }
     guard let source else {
@@ -45,8 +47,7 @@ struct StateSalvage {
 
   /// Whether SQLite finds nothing wrong, every row has its meaning, and every batch its digest.
   private func isWhole(_ source: Connection) throws(SpoolError) -> Bool {
-    let steps = Int64(StateSchema.steps.count)
-    guard (try? Schema.verify(source, application: StateSchema.applicationID, version: steps)) != nil,
+    guard (try? format.verify(source)) != nil,
       (try? source.text("PRAGMA integrity_check(1)")) == "ok",
       (try? StateStore.verify(source)) != nil
     else { return false }

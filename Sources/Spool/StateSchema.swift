@@ -1,5 +1,5 @@
 // state.db: everything that pipelines and delivery know. Only they write it (and, between two of
-// their transactions, `forebay dead-letters` and `forebay replay`). Format version 1 (`user_version`).
+// their transactions, `forebay dead-letters` and `forebay replay`). Format 1 (DatabaseFormat.swift).
 //
 //   instance     one row: machine (the machine id at the last start), file (the inode of state.db at
 //                the last start). When one of them is another at a start, the state has been cloned,
@@ -75,11 +75,8 @@
 //      replay has received are the offsets of its range, what waits are those behind its checkpoint.
 
 enum StateSchema {
-  static let applicationID: Int64 = 0x4642_5354  // "FBST"
-
-  /// `steps[n]` leads from format n to n + 1.
-  static let steps = [
-    """
+  /// Of the newest format.
+  static let schema = """
     CREATE TABLE instance(machine TEXT NOT NULL, file TEXT NOT NULL) STRICT;
     CREATE TABLE configuration(digest TEXT PRIMARY KEY, text BLOB NOT NULL) STRICT;
     CREATE TABLE session(
@@ -163,5 +160,4 @@ enum StateSchema {
       id INTEGER PRIMARY KEY, wall INTEGER NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL,
       messages INTEGER NOT NULL) STRICT;
     """
-  ]
 }

@@ -10,16 +10,20 @@ package final class StateStore: Sendable {
   }
 
   package let path: String
+  private let format: DatabaseFormat
   private let connections: Locked<Connections>
   /// Outbox reads have a connection of their own, so that a long seal does not hold up delivery.
   private let reader: Locked<Connection?>
   /// So have those who only watch, whose questions take long when much waits: delivery does not wait for them.
   private let watcher: Locked<(connection: Connection?, isClosed: Bool)>
 
-  /// Opens the state, or begins one, and brings its format forward.
-  package init(path: String) throws(SpoolError) {
+  /// Opens the state, or begins one.
+  package convenience init(path: String) throws(SpoolError) { try self.init(path: path, format: .state) }
+
+  init(path: String, format: DatabaseFormat) throws(SpoolError) {
     self.path = path
-    let opened = try StateStore.open(path, create: true)
+    self.format = format
+    let opened = try StateStore.open(path, create: true, format)
     connections = Locked(Connections(durable: opened.durable, relaxed: opened.relaxed))
     reader = Locked(try Connection(path: path, access: .readOnly))
     watcher = Locked((nil, false))
@@ -48,11 +52,13 @@ package final class StateStore: Sendable {
   }
 
   private static func open(
-    _ path: String, create: Bool
+    _ path: String, create: Bool, _ format: DatabaseFormat
   ) throws(SpoolError) -> (durable: Connection, relaxed: Connection) {
     let durable = try Connection(path: path, access: .readWrite(.everyCommit), create: create)
-    try Schema.migrate(
-      durable, application: StateSchema.applicationID, steps: StateSchema.steps)
+    if create, try DatabaseFormat.isEmpty(durable) {
+      try durable.transaction(.immediate) { () throws(SpoolError) in try format.begin(durable) }
+    }
+    try format.verify(durable)
     return (durable, try Connection(path: path, access: .readWrite(.eventually)))
   }
 
@@ -124,7 +130,7 @@ package final class StateStore: Sendable {
   package func reopen() throws(SpoolError) {
     try connections.withLock { connections throws(SpoolError) in
       guard connections.durable == nil else { return }
-      let opened = try StateStore.open(path, create: false)
+      let opened = try StateStore.open(path, create: false, format)
       // As in LogStore.reopen: pages that an fsync has failed for are written once more.
       do throws(SpoolError) { try opened.durable.truncateLog() } catch  where error.kind == .full {}
       connections.durable = opened.durable

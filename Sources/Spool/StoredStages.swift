@@ -18,8 +18,7 @@ package struct StoredStages: Sendable {
   ) throws(SpoolError) -> StoredStages? {
     let connection = try Connection(path: Spool.statePath(directory), access: .readOnly)
     defer { connection.close() }
-    try Schema.verify(
-      connection, application: StateSchema.applicationID, version: Int64(StateSchema.steps.count))
+    try DatabaseFormat.state.verify(connection)
     return try connection.transaction(.deferred) { () throws(SpoolError) in
       guard let row = try PipelineRow.find(pipeline, in: connection), row.active, row.replay == nil else { return nil }
       var stages: [StageState] = []

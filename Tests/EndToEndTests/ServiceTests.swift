@@ -58,6 +58,46 @@ struct ServiceTests {
     #expect(house.stopDaemon() == 0)
   }
 
+  @Test("a spool of a newer version is refused in words, with a status of its own, and no older configuration is tried")
+  func newerSpool() throws {
+    let house = try House("newer")
+    try house.startDaemon()
+    #expect(house.stopDaemon() == 0)
+    let log = house.directory.file("daemon.log")
+    func write(_ format: Int, into path: String) throws {
+      let made = try ChildProcess.run(
+        "python3",
+        ["-c", "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('PRAGMA user_version = \(format)')", path])
+      try #require(made.status == 0, "\(made.output)")
+    }
+    try write(2, into: house.spool + "/state.db")
+    // Another configuration is kept, but of the same spool: it would not help.
+    var options = House.Options()
+    options.pipeline = "decode: json"
+    try house.configure(options)
+    #expect(try house.launchDaemon().wait(seconds: 40) == 65)
+    let told = TemporaryDirectory.read(log)
+    #expect(told.contains("state.db: it is of format 2, which a newer version of forebay wrote"), "\(told.suffix(900))")
+    #expect(told.contains("this version reads format 1 only") && told.contains("install the version that wrote it"))
+    #expect(!told.contains("the last one that ran takes its place"))
+    // A command says the same.
+    let audit = try house.run("audit", ["--spool", house.spool])
+    #expect(audit.status == 2)
+    // With the other spool of the configuration that ran before, the box comes back.
+    try write(1, into: house.spool + "/state.db")
+    let other = house.directory.file("other")
+    try #require(try ChildProcess.run("cp", ["-r", house.spool, other]).status == 0)
+    try write(2, into: other + "/log.db")
+    let good = try String(contentsOfFile: house.configurationPath, encoding: .utf8)
+    try good.replacingOccurrences(of: "directory: spool", with: "directory: other")
+      .write(toFile: house.configurationPath, atomically: true, encoding: .utf8)
+    try house.startDaemon()
+    #expect(
+      try house.status().alarms.contains { $0.kind == "configuration" && $0.text.contains("log.db: it is of format 2") }
+    )
+    #expect(house.stopDaemon() == 0)
+  }
+
   @Test("ends on the loss of its grace period with what is left kept for the next start")
   func shortGrace() throws {
     var options = House.Options()

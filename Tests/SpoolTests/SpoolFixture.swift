@@ -33,6 +33,17 @@ final class SpoolFolder {
       settings, machine: Machine(id: machine), now: Fixture.moment(wall: wall), random: random)
   }
 
+  /// As a version with these formats opens it.
+  func open(
+    _ formats: SpoolFormats, now: Moment = Fixture.moment(wall: 1_000), settings: SpoolSettings? = nil,
+    free: @escaping (String) throws(SpoolError) -> Int64 = FileSystem.free,
+    report: @escaping (String) -> Void = { _ in }
+  ) throws -> Spool {
+    let settings = settings ?? self.settings
+    let upgrade = FormatUpgrade(directory: settings.directory, formats: formats, report: report, free: free)
+    return try Spool.open(settings, machine: Machine(id: "machine-a"), now: now, upgrade: upgrade, random: random)
+  }
+
   func random() -> UInt64 {
     drawn += 1
     return drawn &* 0x9E37_79B9_7F4A_7C15

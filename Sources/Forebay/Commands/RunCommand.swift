@@ -23,7 +23,8 @@ struct RunCommand: AsyncParsableCommand {
         forebay run --config ./forebay.yaml
 
       EXIT STATUS: 0 stopped in order; 1 it could not start (the reason is on standard error); 64 wrong \
-      usage.
+      usage; 65 it cannot start on its spool, which a newer version wrote: trying again changes nothing, and \
+      the service does not.
       """)
 
   @Option(name: .shortAndLong, help: ArgumentHelp("The configuration.", valueName: "file"))
@@ -63,7 +64,8 @@ struct RunCommand: AsyncParsableCommand {
     let signs = StartSigns.begin()
     defer { signs.end() }
     do {
-      let daemon = try Daemon(boot.configuration, alarm: boot.alarm, logger: logger, registry: registry)
+      let daemon = try Daemon(
+        boot.configuration, alarm: boot.alarm, logger: logger, registry: registry, report: signs.note)
       daemon.spool.onDamage { reason in
         logger.critical("a database is damaged; it is rebuilt at once", metadata: ["reason": "\(reason)"])
         signals.send(Supervision.rebuild)
@@ -80,15 +82,16 @@ struct RunCommand: AsyncParsableCommand {
       boot.configuration = boot.configuration.withoutAttached
       await Supervision(daemon: daemon, kept: kept, path: config, log: log, logger: logger).run(boot, signals)
     } catch {
-      if boot.refused == nil, kept.hasAnother(than: boot.configuration) {
+      let isForAnotherVersion = StartFailure.isForAnotherVersion(error)
+      if boot.refused == nil, kept.hasAnother(than: boot.configuration, onAnotherSpool: isForAnotherVersion) {
         logger.error(
           "cannot start on the configuration; the last one that ran takes its place", metadata: ["cause": "\(error)"])
         log.finish()
         StartFailure.leave("\(error)")
         await ProcessRestart.now(after: begun, unless: signals, logger)
       }
-      Output.complain("forebay: \(error)")
-      throw ExitCode(1)
+      Output.complain("forebay\(isForAnotherVersion ? " \(Version.current)" : ""): \(error)")
+      throw ExitCode(isForAnotherVersion ? StartFailure.statusForAnotherVersion : 1)
     }
   }
 }

@@ -1,11 +1,24 @@
 internal import Glibc
+internal import Spool
 
-/// Why the daemon could not start on a configuration that nothing is wrong with to look at: its spool was written by a
-/// newer version, or is in use by another daemon. It is told to the process that begins anew in place and starts on
-/// the last configuration that ran.
+/// Why the daemon could not start on a configuration that nothing is wrong with to look at: its spool is in use by
+/// another daemon, or was written by a newer version. It is told to the process that begins anew in place and starts on
+/// the last configuration that ran; where that has the same spool, a newer version's is refused at once.
 enum StartFailure {
   /// An environment variable, because the process is replaced.
   private static let variable = "FOREBAY_START_FAILURE"
+
+  /// The exit status for a spool that only another version of forebay can open: EX_DATAERR of sysexits.h. Starting
+  /// again changes nothing, so systemd does not (`RestartPreventExitStatus=` in the unit).
+  static let statusForAnotherVersion: Int32 = 65
+
+  /// Whether the spool is of a format that this version does not work on.
+  static func isForAnotherVersion(_ error: any Error) -> Bool {
+    switch (error as? SpoolError)?.kind {
+    case .newer, .older: true
+    default: false
+    }
+  }
 
   static func leave(_ reason: String) { setenv(variable, reason, 1) }
 
@@ -26,9 +39,13 @@ enum StartFailure {
 
 extension LastGoodConfiguration {
   /// Whether one is kept of the same file that says something else: what ran before that file was edited.
-  func hasAnother(than configuration: Configuration, files: ConfigurationFiles = .system) -> Bool {
+  /// - Parameter onAnotherSpool: only one that ran on another spool counts. It is kept in that spool's folder.
+  func hasAnother(
+    than configuration: Configuration, onAnotherSpool: Bool = false, files: ConfigurationFiles = .system
+  ) -> Bool {
     let origin = configuration.origin
-    guard let kept = copies(of: origin.path, refused: origin.bytes, files: files).first?.origin else { return false }
-    return kept.bytes != origin.bytes || kept.attachments != origin.attachments
+    guard let kept = copies(of: origin.path, refused: origin.bytes, files: files).first else { return false }
+    if onAnotherSpool, PathText.folder(of: kept.path) == configuration.spool.directory { return false }
+    return kept.origin.bytes != origin.bytes || kept.origin.attachments != origin.attachments
   }
 }

@@ -45,15 +45,17 @@ final class Daemon: Sendable {
   /// - Parameters:
   ///   - alarm: what is wrong with the configuration already, for the status.
   ///   - registry: of the process, where libraries leave what they count.
+  ///   - report: is told what takes long in opening the spool.
   init(
-    _ configuration: Configuration, alarm: String?, logger: Logger, registry: MetricRegistry = MetricRegistry()
+    _ configuration: Configuration, alarm: String?, logger: Logger, registry: MetricRegistry = MetricRegistry(),
+    report: (String) -> Void = { _ in }
   ) throws {
     let meters = StageMeters(registry: registry)
     self.meters = meters
     exporter = TelemetryExporter(meters: meters, logger: logger)
     let now = SystemClock.source()
     spool = try Spool.open(
-      configuration.spool, machine: .current(), now: now, random: { .random(in: 0 ... .max) })
+      configuration.spool, machine: .current(), now: now, report: report, random: { .random(in: 0 ... .max) })
     for finding in spool.findings {
       logger.warning("the spool needed attention", metadata: ["finding": "\(finding)"])
     }

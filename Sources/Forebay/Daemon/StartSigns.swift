@@ -29,6 +29,8 @@ final class StartSigns: Sendable {
   /// Nanoseconds that are asked for each time.
   private static let request: Int64 = 90_000_000_000
 
+  /// What is done, and how often it was said: whoever says what it does works.
+  private let work = Mutex((text: "opening the spool", count: 0))
   private let isOver = Atomic(false)
 
   private init() {}
@@ -41,17 +43,30 @@ final class StartSigns: Sendable {
     let thread = try? Worker.start("start") {
       var progress = Progress(processor: processorTime())
       var looked = SystemClock.monotonic()
+      var heard = 0
       while !signs.isOver.load(ordering: .relaxed) {
         poll(nil, 0, Int32(min(interval, 100)))
         let now = SystemClock.monotonic()
         guard now - looked >= interval * 1_000_000 else { continue }
         looked = now
-        guard progress.hasWorked(processor: processorTime()), !signs.isOver.load(ordering: .relaxed) else { continue }
-        manager.starting("opening the spool", longest: request)
+        let work = signs.work.withLock { $0 }
+        let hasWorked = progress.hasWorked(processor: processorTime())
+        guard hasWorked || work.count != heard, !signs.isOver.load(ordering: .relaxed) else { continue }
+        heard = work.count
+        manager.starting(work.text, longest: request)
       }
     }
     thread?.detach()
     return signs
+  }
+
+  /// Tells what is done, for the status that systemd shows: a copying that waits for a slow card takes next to no
+  /// processor time.
+  func note(_ text: String) {
+    work.withLock { work in
+      work.text = text
+      work.count += 1
+    }
   }
 
   func end() { isOver.store(true, ordering: .relaxed) }

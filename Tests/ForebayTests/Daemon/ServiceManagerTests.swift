@@ -36,6 +36,22 @@ struct ServiceManagerTests {
     #expect(message == "EXTEND_TIMEOUT_USEC=90000000\nWATCHDOG=1\nSTATUS=opening the spool", "\(work)")
   }
 
+  @Test("a start that says what it does is given more time, also while it waits for a slow card")
+  func toldStart() throws {
+    let listener = try Listener()
+    let signs = StartSigns.begin(listener.manager, interval: 10)
+    defer { signs.end() }
+    let end = SystemClock.monotonic() + 20_000_000_000
+    var seen: [String] = []
+    var step = 0
+    while !seen.contains(where: { $0.contains("STATUS=keeping log.db.format-1") }), SystemClock.monotonic() < end {
+      step += 1
+      signs.note("keeping log.db.format-1: \(step) %")
+      if let message = listener.next(within: 100) { seen.append(message) }
+    }
+    #expect(seen.last?.hasPrefix("EXTEND_TIMEOUT_USEC=90000000\nWATCHDOG=1\nSTATUS=keeping log.db.format-1: ") == true)
+  }
+
   @Test("a start that hangs is given no more time")
   func hangingStart() {
     var progress = StartSigns.Progress(processor: 1_000)

@@ -1,4 +1,5 @@
 import Foundation
+import Spool
 import TestSupport
 import Testing
 
@@ -86,6 +87,22 @@ struct PackagingTests {
     #expect(daemon.contains("\nType=notify\n") && daemon.contains("\nWatchdogSec=60s\n"))
     // The times that messages are kept with need both; they are read only.
     #expect(!daemon.contains("\nProtectClock=") && !daemon.contains("\nProcSubset="))
+  }
+
+  @Test("the package is refused by the versions that could not read its databases, as their formats say")
+  func oldestReader() throws {
+    let named = try CentralTools.matches(#"^oldest_reader=(.*)$"#, in: try Self.text("packaging/debian/forebay.prerm"))
+    let readers = Spool.oldestReaders.map { $0.split(separator: ".").compactMap { Int($0) } }
+    let newest = try #require(readers.max { $0.lexicographicallyPrecedes($1) })
+    #expect(newest.count == 3)
+    // Behind the tilde, so that a version before its release is among them.
+    #expect(named == [newest.map(String.init).joined(separator: ".") + "~"])
+  }
+
+  @Test("systemd does not try again where only another version can start")
+  func anotherVersion() throws {
+    let unit = try Self.text("packaging/debian/forebay.service")
+    #expect(unit.contains("\nRestartPreventExitStatus=\(StartFailure.statusForAnotherVersion)\n"))
   }
 
   @Test("the default configuration's folders and the snippet's limits are those that the package makes and tells")
