@@ -30,6 +30,7 @@ private let machine = ConfigurationFiles(
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzConfiguration(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   let bytes = Array(UnsafeBufferPointer(start: start, count: count))
+  checkKept(bytes)
   do throws(ConfigurationErrors) {
     let configuration = try Configuration.decode(
       .init(path: "/etc/forebay/forebay.yaml", bytes: bytes), shownAs: "f", files: machine)
@@ -54,6 +55,19 @@ public func fuzzConfiguration(_ start: UnsafePointer<UInt8>?, _ count: Int) -> C
     check(error.diagnostics, in: bytes)
   }
   return 0
+}
+
+/// The same bytes as a configuration that is kept, and as what a worn card has made of one, with a checksum that fits.
+private func checkKept(_ bytes: [UInt8]) {
+  let origin = Configuration.Origin(
+    path: "/etc/forebay/forebay.yaml", bytes: bytes,
+    attachments: [Attachment(path: "/etc/forebay/a b.json", digest: Digest(of: bytes))])
+  require(Configuration.Origin(kept: origin.kept) == origin, "a kept configuration does not read back")
+  let length = bytes.prefix(2).reduce(0) { $0 << 8 | Int($1) }
+  let mark = "\n# forebay-kept: bytes=\(length) sha256=\(Digest(of: bytes)) path=/f\n"
+  if let kept = Configuration.Origin(kept: bytes + Array(mark.utf8)) {
+    require(kept.bytes == Array(bytes.prefix(length)), "other bytes than were kept")
+  }
 }
 
 /// Places lie in the file, and what is printed is bounded and has no control characters.

@@ -3,6 +3,7 @@
 # Exits 1 as soon as one of them finds something; the input lies in .build/fuzz/<name>/ then.
 #
 #   Fuzz/run.sh [SECONDS] [NAME...]      NAME: run only these
+#   FOREBAY_FUZZ_KEEP=1                  afterwards keep the inputs that reach most in Fuzz/Corpus, a few of each
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,6 +12,8 @@ shift || true
 only=("$@")
 out=$PWD/.build/fuzz
 vectors=${FOREBAY_VECTORS:-../shared/vectors}
+# Inputs of each fuzzer that are kept in the repository.
+kept=24
 mkdir -p "$out/modules"
 
 # With optimisation the fuzzers make ten times as many tries; overflow and array bounds are still checked,
@@ -23,10 +26,17 @@ for module in Sources/C*/module.modulemap; do flags+=(-I "$(dirname "$module")")
 quiet() { grep -v "Cannot export local symbol '__asan" >&2 || true; }
 
 # module NAME [SOURCE...]: compiles Sources/NAME, or these files of it, into an object that the fuzzers link.
+# One that is newer than its sources is left, unless one before it was not: they are inlined into each other.
+changed=
 module() {
-  local object="$out/modules/$1.o" sources=("${@:2}")
+  local object="$out/modules/$1.o" sources=("${@:2}") own=("${flags[@]}")
   [ ${#sources[@]} -gt 0 ] || sources=("Sources/$1")
-  find "${sources[@]}" -name '*.swift' -print0 | sort -z | xargs -0 swiftc "${flags[@]}" \
+  if [ -z "$changed" ] && [ -f "$object" ] && [ -z "$(find "${sources[@]}" Fuzz/run.sh -newer "$object")" ]; then return; fi
+  changed=yes
+  # A dependency's sources keep to its own rules.
+  case ${sources[0]} in .build/*) own=(-O -g -parse-as-library -sanitize=fuzzer,address -package-name "$1") ;; esac
+  echo "building module $1"
+  find "${sources[@]}" -name '*.swift' -print0 | sort -z | xargs -0 swiftc "${own[@]}" \
     -whole-module-optimization -module-name "$1" -emit-module \
     -emit-module-path "$out/modules/$1.swiftmodule" -emit-object -o "$object"
 }
@@ -62,6 +72,7 @@ fuzzer() {
   else
     echo "$name starts without seeds: $seeds is not there"
   fi
+  if [ -d "Fuzz/Corpus/$name" ]; then find "Fuzz/Corpus/$name" -type f -exec cp -n -t "$corpus" {} +; fi
   names+=("$name")
 }
 
@@ -144,8 +155,59 @@ seeds_Contract() {
   echo '{"name":"a","version":"0.1.2","compatibility":"full","check_formats":true,"owner":"x","schema":{"format":"date"},"expectations":[{"field":"a[0].b","range":{"min":-1,"max":2e3},"action":"tag"},{"field":"v","increasing":"strictly"},{"field":"v","stuck":{"readings":3,"for":"1h30m"}},{"field":"v","slope":{"max":1,"per":"1 min"}},{"field":"v","null_share":{"max":0.5,"readings":9}},{"fresh":{"within":"5 s"},"action":"count"}]}'
   echo '{"name":"a","version":"1.0.0","schema":{"prefixItems":[true,{"const":{"a":[1]}}],"unevaluatedItems":false,"contains":{"enum":[1,"b"]},"dependentSchemas":{"a":{"$dynamicRef":"#z"}},"$dynamicAnchor":"z","if":{"multipleOf":0.1},"then":{"uniqueItems":true}}}'
 }
+seeds_Request() {
+  echo 'T/v1/dead-letters/17?pipeline=a%2Fb&limit=9+0'
+  echo 'T/v1//status/%e2%82%ac?x'
+  echo 'HLocalhost:8420'
+  echo 'H[::1]:8420'
+  echo 'Hgw-042.plant'
+  echo 'Fviewer grafana 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n# x\noperator a ff'
+  # A certificate's skeleton: subject CN=a, alternative name DNS:b.
+  echo 'C\x30\x41\x30\x3f\xa0\x03\x02\x01\x02\x02\x01\x01\x30\x00\x30\x00\x30\x00\x30\x0c\x31\x0a\x30\x08\x06\x03\x55\x04\x03\x0c\x01a\x30\x00\xa3\x14\x30\x12\x30\x10\x06\x03\x55\x1d\x11\x04\x09\x30\x07\x82\x01b\x81\x02cd'
+}
+seeds_Receiver() {
+  echo 'QIdempotency-Key: "gw/climate/0000000000000007/3"\nForebay-Digest: right\nForebay-Previous: 0000000000000000000000000000000000000000000000000000000000000000\nForebay-Count: 2\nForebay-Length: 12\nForebay-Version: v\nForebay-Offsets: 00aa 3-9\nForebay-Replay: 0000abcd\nForebay-Possible-Duplicate: true\n\n{"a":1}\n{}\n'
+  echo 'QIdempotency-Key: "gw/climate/0000000000000007/3.1/2"\nForebay-Digest: right\nForebay-Previous: 1111111111111111111111111111111111111111111111111111111111111111\nForebay-Count: 1\nForebay-Length: 3\nForebay-Parent: digest=1111111111111111111111111111111111111111111111111111111111111111;previous=0000000000000000000000000000000000000000000000000000000000000000;count=2;length=6\n\n{}\n'
+  echo 'SIdempotency-Key: "gw/climate/0000000000000007/3"\nForebay-Digest: 1111111111111111111111111111111111111111111111111111111111111111\nForebay-Previous: 0000000000000000000000000000000000000000000000000000000000000000\nForebay-Count: 9\nForebay-Length: 27\nForebay-Received: 17\nForebay-Lines: 0-2,4-8\n\x00body'
+  echo 'SIdempotency-Key: "gw/climate/0000000000000007/3"\nForebay-Digest: 1111111111111111111111111111111111111111111111111111111111111111\nForebay-Previous: 0000000000000000000000000000000000000000000000000000000000000000\nForebay-Count: 9\nForebay-Length: 27\nForebay-Refused: 400 no\n\x00'
+  echo 'R503x3:retry-after=5,over=100'
+  echo 'Rdrop-after-store%2.5:matching=a,b'
+}
+seeds_Kept() {
+  echo 'S\x64\x64\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x64\x80\x80\x80\x80\x06'
+  echo 'Iforebay-files 1\ngeneration 3\nfinishing 2 a.ndjson\nchain gw 0000000000000007\nrun 1 4 1111111111111111111111111111111111111111111111111111111111111111\nrun 6 6 1111111111111111111111111111111111111111111111111111111111111111\npart 8 1111111111111111111111111111111111111111111111111111111111111111 0000000000000000000000000000000000000000000000000000000000000000 9 27 0-2,4-5\n'
+  echo 'Jopen gw 0000000000000007 ndjson gzip 17\ntake 30 8 1111111111111111111111111111111111111111111111111111111111111111 0000000000000000000000000000000000000000000000000000000000000000 9 27 0-2,4-5\n'
+  echo 'A{"number":1,"time":"2026-11-21T03:18:00Z","who":"a","role":"admin","via":"api","action":"discard","parameters":{"x":"y"},"result":"begun","previous":"0000000000000000000000000000000000000000000000000000000000000000"}\n{"number":9223372036854775807,"time":"","who":"a","role":"admin","via":"api","action":"x","parameters":{},"result":"done","begun":1,"torn":3,"previous":"1111111111111111111111111111111111111111111111111111111111111111"}'
+  echo 'L\x01\x02gw\x07climate\x01u\x100000000000000007\x01v\x02aa\x06ndjson\x04gzip\x18\x01\x02\x03\x04\x0500000000000000000000000000000000111111111111111111111111111111112\x06\x08'
+}
+seeds_Document() {
+  echo 'Ihttps://gw-1.plant:8420 name=gw-1 site=p token_file=t line=a\n# x\nhttp://[::1]:8420/x'
+  echo 'Idefaults: { token_file: t, site: p }\ngateways:\n  - { url: https://gw-1:8420, name: a, labels: { line: b } }\n  - http://gw-2'
+  echo 'S{"version":1,"gateway":"gw","state":"warning","alarms":{"page":1,"ticket":2,"list":[{"kind":"a","text":"b"}]},"objectives":[{"name":"x","state":"burning","budgetRemaining":-0.5}],"messages":{"received":17,"perSecond":1e3},"disk":{"parked":true}}'
+  echo 'R{"devices":{"pipeline":"a"}}\n'
+  echo 'R{"document":"metrics"}\n'
+  echo 'Ctimestamp,value\n2013-12-02 21:15:00,"73.9"\r\n2013-12-02T21:20:00.5+01:00,1e3\n'
+}
+seeds_Table() {
+  echo '\x00k,site,"a ""b"""\r\npump-1,plant 7,1\npump-2,,\n'
+  echo '\x01k;n\n1;2\n'
+  echo '\x06t,n,k\nx,-1.5e3,a\ny,,b\n'
+}
+seeds_Stage() {
+  echo '0{"t":1795231080,"n":1,"v":2.5}\n1{"t":1795231081,"n":1,"v":null}\n0{"t":1795231082,"n":2,"v":2.5}\n0{"t":1795231099,"n":4,"v":7,"w":"x"}\n2{"t":1795231040,"n":9,"v":7}\n\n\x00\x03\xff'
+  echo '0{"n":1,"v":2.5}\n0{"n":1,"v":2.5}\n1{"n":3,"v":1e300}\n2{}\n3{"v":"a"}\n\n\x01\x05\xfe\x03\x08\x00'
+}
+seeds_Spool() {
+  # The end of a file, a page of the log, the format, the header, the mirror.
+  echo '\x80\x00\x20\x00\x00'
+  echo '\x00\x00\x20\x10\xff'
+  echo '\x00\x00\x00\x3f\x02'
+  echo '\x01\x00\x00\x12\x01\x01\x01\x00\x00\x05'
+  echo '\x02\x00\x00\x09\x22'
+}
 
-for name in Telemetry Compression Pipeline; do module "$name"; done
+for name in Telemetry Compression Pipeline Failpoints; do module "$name"; done
+module HTTPTypes .build/checkouts/swift-http-types/Sources/HTTPTypes
 # Of these the configuration's reader needs the settings only.
 for part in Ingest/Source Spool/Spool Delivery/Uplink; do
   module "${part%/*}" "Sources/${part}Settings.swift"
@@ -179,6 +241,20 @@ fuzzer HTTPAnswer    "Telemetry"                      - Sources/Delivery/Answer.
 fuzzer Block         "Compression Telemetry"          - Sources/Spool/BlockCodec.swift
 fuzzer Configuration "Status Ingest Spool Delivery Pipeline Compression Telemetry" Fuzz/ConfigurationCorpus \
   "${configuration[@]}"
+fuzzer Document      "Status Ingest Spool Delivery Pipeline Compression Telemetry" - "${configuration[@]}" \
+  Sources/Forebay/Fleet/{FleetInventory,FleetTarget,PulledStatus}.swift Sources/Forebay/Devices/DeviceQuery.swift \
+  Sources/Forebay/Daemon/LocalRequest.swift Sources/Forebay/Commands/{Output,StandardStream}.swift \
+  Sources/Forebay/Simulate/{SeriesCSV,TimestampText}.swift
+fuzzer Request       "HTTPTypes Telemetry"            - \
+  Sources/Status/API/{RequestTarget,AccessRules,AccessToken,Caller,CertificateNames,Problem}.swift
+fuzzer Receiver      "Compression Telemetry"          - \
+  Sources/Forebay/Receive/{BatchLabel,BatchBody,BatchRecord,FaultGrammar,FaultPlan}.swift
+fuzzer Kept          "Compression Telemetry"          - Sources/Status/Objectives/*.swift Sources/Status/Alarms/*.swift \
+  Sources/Status/{Alarm,AuditLog/AuditEntry}.swift Sources/Delivery/{FileIndex,TakenBatches,Splitting}.swift \
+  Sources/Spool/{BlockCodec,LineageChunk}.swift
+fuzzer Table         "Pipeline Compression Telemetry" -
+fuzzer Stage         "Pipeline Compression Telemetry" -
+fuzzer Spool         "Failpoints Compression Telemetry" - Sources/Spool/*.swift
 
 if [ ${#names[@]} -eq 0 ]; then
   echo "no such fuzzer: ${only[*]}" >&2
@@ -199,4 +275,15 @@ for name in "${names[@]}"; do
   fi
   grep -E 'number_of_executed_units|peak_rss_mb' "$out/$name/log" || true
 done
+# The smallest inputs that reach all that the corpus reaches, and of these the first few: enough to begin with.
+if [ -n "${FOREBAY_FUZZ_KEEP:-}" ]; then
+  for name in "${names[@]}"; do
+    rm -rf "$out/$name/merged"
+    mkdir -p "$out/$name/merged" "Fuzz/Corpus/$name"
+    "$out/$name/fuzzer" -merge=1 -max_len=1024 -verbosity=0 "$out/$name/merged" "$out/$name/corpus" 2> /dev/null
+    find "$out/$name/merged" -type f -printf '%s %f\n' | sort -rn | head -n "$kept" | while read -r _ file; do
+      cp "$out/$name/merged/$file" "Fuzz/Corpus/$name/"
+    done
+  done
+fi
 echo "all clean"

@@ -58,26 +58,26 @@ struct FileIndex: Sendable, Hashable {
     guard let sum = lines.popLast(), sum.count == 2, sum[0] == "crc32",
       case let body = bytes.dropLast(15), sum[1] == hex(crc32(Array(body))),
       lines.count >= 2, lines[0] == ["forebay-files", "1"], lines[1].count == 2,
-      lines[1][0] == "generation", let generation = Int64(lines[1][1])
+      lines[1][0] == "generation", let generation = number(lines[1][1])
     else { return nil }
     self.generation = generation
     var key: TakenBatches.Key?
     for line in lines.dropFirst(2) {
       switch (line.first, line.count) {
       case ("finishing", 3):
-        guard let generation = Int64(line[1]) else { return nil }
+        guard let generation = number(line[1]) else { return nil }
         finishing = Finishing(generation: generation, name: String(line[2]))
       case ("chain", 3):
         guard let epoch = Epoch(rawValue: String(line[2])) else { return nil }
         key = TakenBatches.Key(gateway: String(line[1]), epoch: epoch)
       case ("run", 4):
-        guard let key, let first = Int64(line[1]), let last = Int64(line[2]), first <= last,
+        guard let key, let first = number(line[1]), let last = number(line[2]), first <= last,
           let digest = Digest(hex: String(line[3]))
         else { return nil }
         taken.chains[key, default: .init()].runs.append(
           .init(first: first, last: last, lastDigest: digest))
       case ("part", 7):
-        guard let key, let sequence = Int64(line[1]), let whole = parent(line[2...5]),
+        guard let key, let sequence = number(line[1]), let whole = parent(line[2...5]),
           let lines = ranges(line[6])
         else { return nil }
         taken.chains[key, default: .init()].partials[sequence] = .init(whole: whole, lines: lines)
@@ -131,7 +131,7 @@ struct FileJournal: Sendable, Hashable {
     length = first.count + 1
     for line in lines {
       guard let take = unsealed(line), take.count == 8, take[0] == "take", let end = Int(take[1]),
-        end >= entries.last?.end ?? 0, let sequence = Int64(take[2]),
+        end >= entries.last?.end ?? 0, let sequence = number(take[2][...]),
         let whole = parent(take[3...6].map { $0[...] }[...]), let lines = ranges(take[7][...])
       else { break }
       entries.append(Entry(end: end, sequence: sequence, whole: whole, lines: lines))
@@ -152,10 +152,17 @@ private func fields(_ lines: RangeSet<Int>) -> String {
   lines.ranges.map { "\($0.lowerBound)-\($0.upperBound)" }.joined(separator: ",")
 }
 
+/// A generation or a sequence: both count from 1, and neither ever comes near the end of 64 bits.
+private func number(_ text: Substring) -> Int64? {
+  guard let number = Int64(text), (1...1 << 62).contains(number) else { return nil }
+  return number
+}
+
 private func parent(_ words: ArraySlice<Substring>) -> Batch.Parent? {
   let words = Array(words)
   guard words.count == 4, let digest = Digest(hex: String(words[0])),
-    let previous = Digest(hex: String(words[1])), let count = Int(words[2]), let length = Int(words[3])
+    let previous = Digest(hex: String(words[1])), let count = Int(words[2]), let length = Int(words[3]), count >= 1,
+    length >= 1
   else { return nil }
   return Batch.Parent(digest: digest, previous: previous, count: count, length: length)
 }
@@ -164,7 +171,7 @@ private func ranges(_ text: Substring) -> RangeSet<Int>? {
   var set = RangeSet<Int>()
   for range in text.split(separator: ",") {
     let bounds = range.split(separator: "-").compactMap { Int($0) }
-    guard bounds.count == 2, bounds[0] < bounds[1] else { return nil }
+    guard bounds.count == 2, bounds[0] >= 0, bounds[0] < bounds[1] else { return nil }
     set.insert(contentsOf: bounds[0]..<bounds[1])
   }
   return set

@@ -284,6 +284,31 @@ extension RealIO {
       await uplink.shutdown()
     }
 
+    @Test(
+      "an index with numbers that none can have is damaged, though its checksum fits",
+      arguments: [
+        ("run 1 4", "run 1 9223372036854775807"), ("run 1 4", "run 0 4"), (" 9 90 ", " -9 90 "), (" 9 90 ", " 0 90 "),
+        (" 0-2", " -2-2"), ("generation 7", "generation 9223372036854775807"), ("part 8", "part -8"),
+      ])
+    func impossibleNumbers(number: (there: String, instead: String)) throws {
+      let digest = Digest(of: [1]).hex
+      let good = """
+        forebay-files 1
+        generation 7
+        chain gw-1 \(Sample.epoch)
+        run 1 4 \(digest)
+        part 8 \(digest) \(digest) 9 90 0-2,4-5
+
+        """
+      func sealed(_ text: String) -> [UInt8] {
+        let sum = String(crc32(Array(text.utf8)), radix: 16)
+        return Array("\(text)crc32 \(String(repeating: "0", count: 8 - sum.count))\(sum)\n".utf8)
+      }
+      #expect(FileIndex(sealed(good)) != nil)
+      #expect(good.contains(number.there))
+      #expect(FileIndex(sealed(good.replacing(number.there, with: number.instead))) == nil)
+    }
+
     @Test("no cut or flip of an index or journal is taken for another one")
     func damage() throws {
       var index = FileIndex()

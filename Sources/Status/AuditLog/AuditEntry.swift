@@ -36,9 +36,14 @@ package struct AuditEntry: Sendable, Hashable, Codable {
     return Array(try encoder.encode(self))
   }
 
+  /// What an entry's number can be: as far as every reader of JSON tells numbers apart.
+  static let numbers: ClosedRange<Int64> = 1...1 << 53
+
   /// Nil for what is no entry.
   package init?(line: [UInt8]) {
-    guard let entry = try? JSONDecoder().decode(AuditEntry.self, from: Data(line)) else { return nil }
+    guard let entry = try? JSONDecoder().decode(AuditEntry.self, from: Data(line)),
+      AuditEntry.numbers.contains(entry.number)
+    else { return nil }
     self = entry
   }
 

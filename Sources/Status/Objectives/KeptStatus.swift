@@ -26,6 +26,9 @@ package struct KeptStatus: Sendable {
 
   private static let mark = Array("FBSK".utf8) + [1]
   private static let checksumLength = 8
+  /// Seconds, and numbers of buckets, at most: 35,000 years. What is reckoned with them stays far from the end of 64
+  /// bits.
+  private static let longestTime: Int64 = 1 << 40
   /// Bytes of a name or a subject at most.
   private static let longestName = 256
 
@@ -114,20 +117,21 @@ package struct KeptStatus: Sendable {
     guard Digest(of: Array(bytes[..<end])).bytes.starts(with: bytes[end...]) else {
       throw Damage(description: "its checksum does not fit")
     }
+    let longest = KeptStatus.longestTime
     do throws(PackedReader.Damage) {
       var reader = PackedReader(bytes[KeptStatus.mark.count..<end])
-      let time = try reader.integer()
-      let anchorTime = try reader.integer()
+      let time = try reader.integer(upTo: longest)
+      let anchorTime = try reader.integer(upTo: longest)
       let boot = try reader.raw(16)
       func word(_ bytes: ArraySlice<UInt8>) -> UInt64 { bytes.reduce(0) { $0 << 8 | UInt64($1) } }
-      let monotonic = try reader.integer()
-      let wall = try reader.integer()
+      let monotonic = try reader.integer(upTo: longest)
+      let wall = try reader.integer(upTo: longest)
       let watched = try KeptStatus.history(from: &reader)
       var histories: [ObjectiveName: EventHistory] = [:]
       var beginnings: [ObjectiveName: Int64] = [:]
       for _ in 0..<(try reader.number()) {
         let name = ObjectiveName(rawValue: try reader.text(longest: KeptStatus.longestName))
-        let beginning = try reader.integer()
+        let beginning = try reader.integer(upTo: longest)
         let history = try KeptStatus.history(from: &reader)
         if let name {
           histories[name] = history
@@ -185,7 +189,7 @@ package struct KeptStatus: Sendable {
     _ shape: (width: Int64, count: Int), from reader: inout PackedReader
   ) throws(PackedReader.Damage) -> EventHistory.Ring {
     var ring = EventHistory.Ring(width: shape.width, count: shape.count)
-    ring.newest = try reader.integer()
+    ring.newest = try reader.integer(upTo: longestTime)
     var bucket = ring.newest - Int64(shape.count) + 1
     while bucket <= ring.newest {
       let empty = try reader.integer()

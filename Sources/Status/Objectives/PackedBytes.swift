@@ -55,6 +55,13 @@ struct PackedReader {
     return value
   }
 
+  /// A number that is reckoned with.
+  mutating func integer(upTo largest: Int64) throws(Damage) -> Int64 {
+    let value = try integer()
+    guard value <= largest else { throw Damage() }
+    return value
+  }
+
   /// - Parameter longest: bytes at most.
   mutating func text(longest: Int) throws(Damage) -> String {
     let bytes = try raw(Int(clamping: try number()), longest: longest)

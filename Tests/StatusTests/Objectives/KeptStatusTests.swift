@@ -147,4 +147,33 @@ struct KeptStatusTests {
       _ = book.reports
     }
   }
+
+  @Test("a time at the end of 64 bits is damage", arguments: 0..<5)
+  func ends(place: Int) throws {
+    var gateway = Gateway()
+    gateway.look()
+    let bytes = KeptStatus(book: gateway.book, alarms: []).encoded(now: gateway.now)
+    let end = bytes.count - 8
+    // The book's time and its anchor's, the boot, monotonic and wall time, and the newest bucket of the first ring.
+    var reader = PackedReader(bytes[5..<end])
+    var times = [try reader.integer(), try reader.integer()]
+    let boot = try reader.raw(16)
+    for _ in 0..<3 { times.append(try reader.integer()) }
+    func begin(_ times: [Int64]) -> [UInt8] {
+      var writer = PackedWriter()
+      writer.append(raw: Array("FBSK".utf8) + [1])
+      for time in times[..<2] { writer.append(time) }
+      writer.append(raw: boot)
+      for time in times[2...] { writer.append(time) }
+      return writer.bytes
+    }
+    let rest = bytes[begin(times).count..<end]
+    func read(_ times: [Int64]) throws -> KeptStatus {
+      let changed = begin(times) + rest
+      return try KeptStatus(changed + Digest(of: changed).bytes.prefix(8), settings: ObjectiveSettings.usual)
+    }
+    _ = try read(times)
+    times[place] = .max
+    #expect(throws: KeptStatus.Damage.self) { try read(times) }
+  }
 }
