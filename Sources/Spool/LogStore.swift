@@ -21,6 +21,7 @@ package import Telemetry
 //           origins     the distinct (source, topic) pairs, so that readers skip without the body
 //           body
 //   session, in_doubt                                 what brokers may send again (InDoubt.swift)
+//   former  id, upto: the names that it had before, the oldest first (LogNames.swift)
 //
 // Invariants:
 //   1. A block and the counters it adds to are one transaction, fsynced before append returns.
@@ -51,7 +52,11 @@ package final class LogStore: Sendable {
   }
 
   package let path: String
-  package let id: LogID
+  /// The name that it has now.
+  package var id: LogID { namesHeld.withLock { $0.current } }
+  /// All that it had.
+  package var names: LogNames { namesHeld.withLock { $0 } }
+  let namesHeld: Mutex<LogNames>
   private let writer: Locked<Writer>
   private let known: Mutex<End>
   /// The end as it was last seen, also while the log waits to be opened anew.
@@ -68,7 +73,7 @@ package final class LogStore: Sendable {
     let connection = try LogStore.open(path, birth: birth)
     self.path = path
     let end = try LogStore.verify(connection)
-    id = end.log
+    namesHeld = Mutex(try LogNames(current: end.log, in: connection))
     known = Mutex(end)
     writer = Locked(Writer(connection: connection, compressor: try LogStore.makeCompressor(path)))
   }
@@ -125,6 +130,7 @@ package final class LogStore: Sendable {
     }
     try Schema.verify(connection, application: applicationID, version: formatVersion)
     try connection.execute(InDoubtTail.schema)
+    try connection.execute(LogNames.schema)
     return connection
   }
 

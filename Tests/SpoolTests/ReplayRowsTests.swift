@@ -213,7 +213,7 @@ struct ReplayRowsTests {
   func identity() throws {
     let (spool, _) = try spool()
     let replay = try create(spool)
-    #expect(try spool.state.marks().keys.sorted() == ["climate"])
+    #expect(try spool.state.marks(of: spool.log.names).keys.sorted() == ["climate"])
     let epoch = try spool.state.state(of: replay.book)?.epoch
     spool.close()
     // The lock is held as long as the object lives.
