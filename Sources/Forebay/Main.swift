@@ -19,7 +19,7 @@ struct Forebay: AsyncParsableCommand {
       TokenCommand.self,
       DevicesCommand.self,
       DeadLettersCommand.self, LogCommand.self, SchemaCommand.self, LineageCommand.self, TryCommand.self,
-      ReplayCommand.self, SimulateCommand.self, ReceiveCommand.self,
+      ReplayCommand.self, BackupCommand.self, RestoreCommand.self, SimulateCommand.self, ReceiveCommand.self,
       DemoCommand.self, FleetCommand.self, SimulateGatewaysCommand.self,
     ])
 }

@@ -36,28 +36,34 @@ package struct Audit: Sendable, Hashable {
     while true {
       attempts += 1
       let audit = try state.transaction(.deferred) { () throws(SpoolError) in
-        let rows = try PipelineRow.all(in: state)
-        let faults = try StateStore.Fault.all(in: state)
-        var entries: [Entry] = []
-        for row in rows { entries.append(try Audit.entry(row, in: state)) }
-        return try log.snapshot { () throws(SpoolError) in
-          let start = try log.start()
-          let end = try log.end()
-          let overtaken = rows.contains {
-            $0.active && $0.replay == nil && $0.log == end.log && $0.checkpoint < start
-          }
-          for index in rows.indices where rows[index].active && rows[index].replay == nil {
-            let row = rows[index]
-            guard row.log == end.log else { continue }
-            entries[index].ledger.received = row.received(at: end.received)
-            let beyond = try row.until.map { offset throws(SpoolError) in try log.waiting(from: offset) }
-            entries[index].ledger.waiting = try log.waiting(from: row.checkpoint) - (beyond ?? 0)
-          }
-          return (audit: Audit(entries: entries, faults: faults), overtaken: overtaken)
-        }
+        // Its first read takes the snapshot.
+        _ = try PipelineRow.all(in: state)
+        return try log.snapshot { () throws(SpoolError) in try Audit.look(state, log) }
       }
       if audit.audit.balances || !audit.overtaken || attempts == 5 { return audit.audit }
     }
+  }
+
+  /// Both stand within their snapshots; that of the state is the older one.
+  /// - Returns: also whether retention has deleted blocks between the two that the state still counts on.
+  static func look(_ state: Connection, _ log: LogReader) throws(SpoolError) -> (audit: Audit, overtaken: Bool) {
+    let rows = try PipelineRow.all(in: state)
+    let faults = try StateStore.Fault.all(in: state)
+    var entries: [Entry] = []
+    for row in rows { entries.append(try Audit.entry(row, in: state)) }
+    let start = try log.start()
+    let end = try log.end()
+    let overtaken = rows.contains {
+      $0.active && $0.replay == nil && $0.log == end.log && $0.checkpoint < start
+    }
+    for index in rows.indices where rows[index].active && rows[index].replay == nil {
+      let row = rows[index]
+      guard row.log == end.log else { continue }
+      entries[index].ledger.received = row.received(at: end.received)
+      let beyond = try row.until.map { offset throws(SpoolError) in try log.waiting(from: offset) }
+      entries[index].ledger.waiting = try log.waiting(from: row.checkpoint) - (beyond ?? 0)
+    }
+    return (audit: Audit(entries: entries, faults: faults), overtaken: overtaken)
   }
 
   static func entry(

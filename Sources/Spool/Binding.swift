@@ -7,36 +7,66 @@ extension StateStore {
     }
   }
 
-  /// Compares the state with the machine and the file that it was last used on. When either is
-  /// another, this is a clone, a moved card or a restored backup: new epochs and new client ids are
-  /// drawn before anything is sealed, so that no identity and no session is ever used twice. Batches
-  /// that were sealed before keep theirs.
-  /// - Returns: why it was taken for another one; nil when it is where it was.
-  func bind(
-    to machine: Machine, file: String, end: LogStore.End, wall: Int64, random: () -> UInt64
-  ) throws(SpoolError) -> String? {
-    try write { connection throws(SpoolError) in
+  /// That the state is not where it was last used.
+  struct Move: Sendable, Hashable {
+    var reason: String
+    /// The box that it comes from is gone for good: the broker sessions go on under the same client ids.
+    var takesOver = false
+  }
+
+  /// What `instance.file` says of a state that was restored from a backup, until it is bound to its new place: no
+  /// inode number, so that it is another place for certain.
+  static let restoredMark = "restored"
+  static let takenOverMark = "restored, taking over"
+
+  /// Offsets behind the end of a log within which messages of a session that is taken over are possible duplicates:
+  /// the old box may have taken in and delivered what it had not acknowledged yet. That is as many as there are packet
+  /// identifiers at most, and a broker sends them first.
+  static let takenOverMessages = 65_536
+
+  /// Compares the state with the machine and the file that it was last used on. When either is another, this is a
+  /// clone, a moved card or a restored backup.
+  /// - Returns: nil when it is where it was, and for one that was never used.
+  func move(to machine: Machine, file: String) throws(SpoolError) -> Move? {
+    try read { connection throws(SpoolError) in
       let row = try connection.statement("SELECT machine, file FROM instance")
       defer { row.reset() }
-      guard try row.step() else {
-        try connection.run("INSERT INTO instance VALUES(?, ?)", .text(machine.id), .text(file))
-        return nil
+      guard try row.step() else { return nil }
+      switch row.text(1) {
+      case StateStore.restoredMark: return Move(reason: "this was restored from a backup")
+      case StateStore.takenOverMark:
+        return Move(reason: "this was restored from a backup, in the place of a box that is gone", takesOver: true)
+      default: break
       }
-      let reason: String
-      if row.text(0) != machine.id {
-        reason = "the state comes from another machine"
-      } else if row.text(1) != file {
-        reason = "state.db was copied or restored"
-      } else {
-        return nil
+      if row.text(0) != machine.id { return Move(reason: "the state comes from another machine") }
+      return row.text(1) != file ? Move(reason: "state.db was copied or restored") : nil
+    }
+  }
+
+  /// Binds the state to its place. After a move new epochs and new client ids are drawn before anything is sealed, so
+  /// that no identity and no session is ever used twice; what the other box may have delivered is marked as possible
+  /// duplicates. Batches that were sealed before keep their identity.
+  /// - Parameter end: of the log, which has its new name already.
+  func bind(
+    to machine: Machine, file: String, _ move: Move?, end: LogStore.End, wall: Int64, random: () -> UInt64
+  ) throws(SpoolError) {
+    try write { connection throws(SpoolError) in
+      if let move {
+        let sources = try connection.integer("SELECT count(*) FROM session") ?? 0
+        let uncertain = end.next + (move.takesOver ? StateStore.takenOverMessages * Int(max(1, sources)) : 0)
+        try StateStore.restartChains(end: end, uncertainUntil: uncertain, random: random, in: connection)
+        try connection.execute("UPDATE outbox SET uncertain = 1")
+        if !move.takesOver { try connection.execute("DELETE FROM session") }
+        try StateStore.book(
+          Fault(
+            wall: wall, kind: "moved",
+            detail: "\(move.reason); the log goes on as \(end.log) from offset \(end.next) on, and batches that "
+              + "begin before offset \(uncertain) are possible duplicates", messages: 0), in: connection)
       }
-      row.reset()
-      try StateStore.restartChains(end: end, random: random, in: connection)
-      try connection.run("DELETE FROM session")
-      try connection.run("UPDATE instance SET machine = ?, file = ?", .text(machine.id), .text(file))
-      try StateStore.book(
-        Fault(wall: wall, kind: "moved", detail: reason, messages: 0), in: connection)
-      return reason
+      let known = try connection.integer("SELECT count(*) FROM instance") ?? 0
+      guard move != nil || known == 0 else { return }
+      try connection.execute("DELETE FROM instance")
+      try connection.run("INSERT INTO instance VALUES(?, ?)", .text(machine.id), .text(file))
     }
   }
 
@@ -57,7 +87,7 @@ extension StateStore {
       guard !behind.isEmpty else { return nil }
       let reason =
         "state.db is older than the marks that were mirrored from it (\(behind.joined(separator: ", ")))"
-      try StateStore.restartChains(end: end, random: random, in: connection)
+      try StateStore.restartChains(end: end, uncertainUntil: end.next, random: random, in: connection)
       try StateStore.book(
         Fault(wall: wall, kind: "state-rolled-back", detail: reason, messages: 0), in: connection)
       return reason
@@ -65,11 +95,11 @@ extension StateStore {
   }
 
   private static func restartChains(
-    end: LogStore.End, random: () -> UInt64, in connection: Connection
+    end: LogStore.End, uncertainUntil: Offset, random: () -> UInt64, in connection: Connection
   ) throws(SpoolError) {
     for var pipeline in try PipelineRow.all(in: connection) {
       pipeline.restartChain(gateway: pipeline.gateway, epoch: Epoch(random: random()))
-      pipeline.uncertainUntil = end.next
+      pipeline.uncertainUntil = uncertainUntil
       try pipeline.save(in: connection)
     }
   }

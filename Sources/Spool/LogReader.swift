@@ -20,7 +20,8 @@ package enum LogLookup: Sendable, Hashable {
 /// Reads the raw log, from any process, while the intake writes. Used by one thread at a time.
 package final class LogReader {
   let connection: Connection
-  private let id: LogID
+  /// All names of the log.
+  package let names: LogNames
   // Several pipelines read the same newest block one after the other; decoding it once is enough.
   private var cached: LogBlock?
 
@@ -34,13 +35,14 @@ package final class LogReader {
         kind: .damaged, operation: "read", path: path, cause: "the row that names the log is missing",
         hint: SpoolError.Kind.damaged.hint)
     }
-    self.id = LogID(rawValue: id)
+    names = try LogNames(current: LogID(rawValue: id), in: connection)
   }
 
-  package var log: LogID { id }
+  /// The name that the log has now.
+  package var log: LogID { names.current }
 
   package func end() throws(SpoolError) -> LogStore.End {
-    try LogStore.end(of: connection, id: id)
+    try LogStore.end(of: connection, id: log)
   }
 
   /// The first offset that is still held; the end of the log when it is empty.
@@ -107,7 +109,7 @@ package final class LogReader {
     try row.bind([.integer(first.rawValue)])
     guard try row.step() else { return nil }
     do {
-      let block = try BlockRow(row).decode(log: id, origins: origins)
+      let block = try BlockRow(row).decode(log: names.name(at: first), origins: origins)
       cached = block
       return .block(block)
     } catch {
@@ -116,9 +118,11 @@ package final class LogReader {
   }
 
   /// One message, whatever its topic, where the log still holds it.
-  /// - Parameter log: the log that `offset` belongs to.
+  /// - Parameter log: the log that `offset` belongs to, by any of its names.
   package func message(at offset: Offset, of log: LogID) throws(SpoolError) -> LogLookup {
-    guard log == id else { return .gone(reason: "the message was in log \(log), which log \(id) has replaced") }
+    guard names.contains(log) else {
+      return .gone(reason: "the message was in log \(log), which log \(self.log) has replaced")
+    }
     switch try next(from: offset) {
     case .block(let block):
       let index = offset - block.first

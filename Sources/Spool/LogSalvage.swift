@@ -60,7 +60,7 @@ struct LogSalvage {
     guard let source else { return .rebuilt(blocks: 0, messages: 0, wasCut: false) }
     let room = RebuildRoom(directory: FileSystem.folder(of: path))
     // What brokers may send again; without it some of that is taken twice.
-    for table in ["session", "in_doubt"] { carry(table, from: source, to: target) }
+    for table in ["session", "in_doubt", "former"] { carry(table, from: source, to: target) }
     var blocks: Int64 = 0
     var messages: Int64 = 0
     var fits = true

@@ -21,6 +21,7 @@ package import Telemetry
 //           origins     the distinct (source, topic) pairs, so that readers skip without the body
 //           body
 //   session, in_doubt                                 what brokers may send again (InDoubt.swift)
+//   former  id, upto: the names that it had before, the oldest first (LogNames.swift)
 //
 // Invariants:
 //   1. A block and the counters it adds to are one transaction, fsynced before append returns.
@@ -62,7 +63,11 @@ package final class LogStore: Sendable {
   }
 
   package let path: String
-  package let id: LogID
+  /// The name that it has now.
+  package var id: LogID { namesHeld.withLock { $0.current } }
+  /// All that it had.
+  package var names: LogNames { namesHeld.withLock { $0 } }
+  let namesHeld: Mutex<LogNames>
   private let format: DatabaseFormat
   private let writer: Locked<Writer>
   private let known: Mutex<End>
@@ -85,7 +90,7 @@ package final class LogStore: Sendable {
     self.path = path
     self.format = format
     let end = try LogStore.verify(connection)
-    id = end.log
+    namesHeld = Mutex(try LogNames(current: end.log, in: connection))
     known = Mutex(end)
     writer = Locked(Writer(connection: connection, compressor: try LogStore.makeCompressor(path)))
   }
@@ -129,6 +134,7 @@ package final class LogStore: Sendable {
     }
     try format.verify(connection)
     try connection.execute(InDoubtTail.schema)
+    try connection.execute(LogNames.schema)
     return connection
   }
 

@@ -302,21 +302,24 @@ extension StateStore {
   }
 
   /// What the mirror keeps of every active pipeline.
-  func marks() throws(SpoolError) -> [String: Mirror.Marks] {
+  /// - Parameter names: those of the log.
+  func marks(of names: LogNames) throws(SpoolError) -> [String: Mirror.Marks] {
     try read { connection throws(SpoolError) in
       var marks: [String: Mirror.Marks] = [:]
       for row in try PipelineRow.all(in: connection) where row.active && row.replay == nil {
         let waiting = try connection.statement(
           """
-          SELECT min(first, coalesce(windows_from, first)), windows_from, windows_closed, windows_partial FROM outbox
-          WHERE pipeline = ? AND log = ? ORDER BY position, line
+          SELECT min(first, coalesce(windows_from, first)), windows_from, windows_closed, windows_partial, log
+          FROM outbox WHERE pipeline = ? ORDER BY position, line
           """)
         defer { waiting.reset() }
-        try waiting.bind([.text(row.name), .text(row.log.rawValue)])
+        try waiting.bind([.text(row.name)])
         var delivered = min(row.checkpoint, row.windows?.from ?? row.checkpoint)
         var windows = row.windows?.closed
         var isOldest = true
         while try waiting.step() {
+          // Of a log that was replaced nothing can be read again.
+          guard names.contains(LogID(rawValue: waiting.text(4))) else { continue }
           delivered = min(delivered, Offset(waiting.integer(0)))
           // What the oldest batch holds has to be worked out again with all that came after it.
           if isOldest { windows = WindowMark(waiting, from: 1)?.closed }

@@ -12,6 +12,8 @@ package import Telemetry
 //   quarantine/       damaged files, whole, with the reason beside them
 //   *.damaged, *.new  a database that is being rebuilt (Damage.swift)
 //   *.format-N        a database as it was before its format changed (FormatCopy.swift)
+//   restore.new/, restoring, replaced-*/   a restore: what it has built, how far it has come, and what was there
+//                     before (Restoration.swift)
 
 /// Who and where this gateway is, for the binding of the state to the machine.
 package struct Machine: Sendable, Hashable {
@@ -81,6 +83,8 @@ package final class Spool: Sendable {
       lock = try takeLock(directory + "/lock")
     }
     do throws(SpoolError) {
+      // What a power cut left of a restore that was as good as done.
+      try Restoration.finish(in: directory)
       // Before anything that gives up the ballast, or writes into a newer version's files.
       let upgraded = try upgrade.run(now: now)
       // A few attempts, for each may find something else in the way.
@@ -124,7 +128,8 @@ package final class Spool: Sendable {
     let log = try Spool.openLog(
       damage, formats.log, mirrored: mirrored, state: state, wall: now.wall, random: random, findings: &findings)
 
-    if let mirrored, mirrored.log == log.id.rawValue {
+    try state.follow(log.names)
+    if let mirrored, log.names.contains(mirrored.log) {
       let missing = try log.raise(to: Offset(mirrored.next))
       if missing > 0 {
         findings.append("log.db had lost its end: \(missing) messages; it goes on at offset \(mirrored.next)")
@@ -136,20 +141,27 @@ package final class Spool: Sendable {
         findings.append("log.db ended before a checkpoint; the log goes on at offset \(furthest)")
       }
     }
+    let file = FileSystem.identity(Spool.statePath(directory)) ?? ""
+    let move = try state.move(to: machine, file: file)
+    if move != nil {
+      let sources = try state.clientIDs().keys.sorted()
+      try log.rename(to: LogID(rawValue: Epoch(random: random()).rawValue), sources: sources)
+      try state.follow(log.names)
+    }
     let end = try log.end()
-    let moved = try state.bind(
-      to: machine, file: FileSystem.identity(Spool.statePath(directory)) ?? "", end: end, wall: now.wall,
-      random: random)
-    if let moved {
-      findings.append("\(moved): new epochs and new client ids were drawn")
-    } else if let mirrored, mirrored.log == log.id.rawValue {
+    try state.bind(to: machine, file: file, move, end: end, wall: now.wall, random: random)
+    if let move {
+      findings.append(
+        "\(move.reason): new epochs\(move.takesOver ? "" : " and new client ids") were drawn, and the log goes on "
+          + "as \(end.log) from offset \(end.next) on")
+    } else if let mirrored, log.names.contains(mirrored.log) {
       if let older = try state.compare(
         with: mirrored.pipelines, end: end, wall: now.wall, random: random)
       {
         findings.append("\(older): new epochs were drawn")
       }
     }
-    if let mirrored, mirrored.machine == machine.id, moved == nil {
+    if let mirrored, mirrored.machine == machine.id, move == nil {
       for (source, client) in mirrored.clients { try state.adopt(clientID: client, source: source) }
     }
 
@@ -159,7 +171,7 @@ package final class Spool: Sendable {
     copies = Mutex(FormatCopy.all(in: directory))
     self.lock = lock
     self.damage = damage
-    self.opened = mirrored?.log == log.id.rawValue ? mirrored : nil
+    self.opened = mirrored.flatMap { log.names.contains($0.log) ? $0 : nil }
     self.findings = findings
     self.log = log
     self.state = state
@@ -170,6 +182,8 @@ package final class Spool: Sendable {
       try? state.book(
         StateStore.Fault(wall: now.wall, kind: "opening", detail: finding, messages: 0))
     }
+    // The old one has the log's old name, and what it says of the old machine is no use any more.
+    if move != nil { try? mirror() }
   }
 
   private static func openState(
@@ -192,8 +206,8 @@ package final class Spool: Sendable {
       if !damage.isReplaced(.state, note) {
         damage.beginRebuilding(.state)
         let log = try? LogReader(path: damage.path(.log), format: formats.log)
-        let start = log.flatMap { log in (try? log.start()).map { (log: log.log, start: $0) } }
-        let marks = mirrored.flatMap { $0.log == start?.log.rawValue ? $0.resumptions : nil } ?? [:]
+        let start = log.flatMap { log in (try? log.start()).map { (log: log.names, start: $0) } }
+        let marks = mirrored.flatMap { start?.log.contains($0.log) == true ? $0.resumptions : nil } ?? [:]
         let outcome = try withoutActuallyEscaping(random) { random throws(SpoolError) in
           try StateSalvage(
             place: note.place, logStart: start, marks: marks, wall: wall, random: random, format: formats.state
@@ -256,7 +270,7 @@ package final class Spool: Sendable {
     Glibc.close(lock)
   }
 
-  private static func takeLock(_ path: String) throws(SpoolError) -> Int32 {
+  static func takeLock(_ path: String) throws(SpoolError) -> Int32 {
     let file = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o640)
     guard file >= 0 else { throw FileSystem.failure("open", path) }
     guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
@@ -288,7 +302,7 @@ package final class Spool: Sendable {
 
   /// Writes the marks to the mirror, if they have changed.
   package func mirror() throws(SpoolError) {
-    let pipelines = try state.marks()
+    let pipelines = try state.marks(of: log.names)
     // After the marks: a log's end that lies before a checkpoint would be no end.
     let end = try log.end()
     let mirror = Mirror(

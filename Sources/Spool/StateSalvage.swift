@@ -9,7 +9,7 @@ struct StateSalvage {
   /// The damaged file.
   var place: String
   /// The log and the first offset that it still holds, where pipelines without a mark begin again.
-  var logStart: (log: LogID, start: Offset)?
+  var logStart: (log: LogNames, start: Offset)?
   /// Where pipelines begin again, by name.
   var marks: [String: Resumption]
   /// Wall nanoseconds, for what is booked.
@@ -136,14 +136,17 @@ private struct Pick {
   /// Whether the pipeline will read that message once more; nil where nobody knows.
   private func isReadAgain(_ pipeline: String, _ log: LogID, _ offset: Offset) -> Bool? {
     if ReplayID.parse(book: pipeline) != nil { return false }
-    guard let resume = resume(pipeline), salvage.logStart?.log == log, offset >= resume else { return false }
+    guard let resume = resume(pipeline), salvage.logStart?.log.contains(log) == true, offset >= resume else {
+      return false
+    }
     guard let row = known[pipeline] else { return nil }
     return row.active && offset < row.until ?? Offset(.max)
   }
 
   /// A pipeline that the configuration has dropped reads on to its end, from where it begins again.
   private mutating func drainOn(_ old: PipelineRow) throws(SpoolError) {
-    guard let until = old.until, let resume = resume(old.name), salvage.logStart?.log == old.log else { return }
+    guard let until = old.until, let resume = resume(old.name), salvage.logStart?.log.contains(old.log) == true
+    else { return }
     var row = PipelineRow(
       name: old.name, uplink: old.uplink, version: old.version, gateway: old.gateway,
       epoch: Epoch(random: salvage.random()))

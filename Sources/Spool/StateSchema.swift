@@ -2,7 +2,7 @@
 // their transactions, `forebay dead-letters` and `forebay replay`). Format 1 (DatabaseFormat.swift).
 //
 //   instance     one row: machine (the machine id at the last start), file (the inode of state.db at
-//                the last start). When one of them is another at a start, the state has been cloned,
+//                the last start; words in place of it after a restore, Binding.swift). When one of them is another at a start, the state has been cloned,
 //                moved or restored: new epochs and new client ids are drawn before anything is sealed.
 //   session      source, client_id: who we are to each broker; filters: what the broker last
 //                acknowledged as subscribed, as JSON

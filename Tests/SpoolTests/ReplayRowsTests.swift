@@ -213,7 +213,7 @@ struct ReplayRowsTests {
   func identity() throws {
     let (spool, _) = try spool()
     let replay = try create(spool)
-    #expect(try spool.state.marks().keys.sorted() == ["climate"])
+    #expect(try spool.state.marks(of: spool.log.names).keys.sorted() == ["climate"])
     let epoch = try spool.state.state(of: replay.book)?.epoch
     spool.close()
     // The lock is held as long as the object lives.
@@ -224,7 +224,7 @@ struct ReplayRowsTests {
   }
 
   private func reopen(machine: String, after spool: Spool) throws -> Spool {
-    let copy = try SpoolFolder()
+    let copy = try SpoolFolder(drawn: 1_000)
     try FileSystem.makeDirectory(copy.settings.directory)
     for file in ["state.db", "log.db"] {
       try folder.copy("\(folder.settings.directory)/\(file)", "\(copy.settings.directory)/\(file)")

@@ -8,9 +8,11 @@ import Testing
 /// A spool in a folder of its own that goes with the test.
 final class SpoolFolder {
   let path: String
-  private var drawn: UInt64 = 0
+  private var drawn: UInt64
 
-  init() throws {
+  /// - Parameter drawn: another number for a box of its own, which never draws what this one does.
+  init(drawn: UInt64 = 0) throws {
+    self.drawn = drawn
     var template = Array("/tmp/forebay-spool-XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else { throw SpoolFolderError() }
     path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)

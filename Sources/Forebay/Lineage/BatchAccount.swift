@@ -60,7 +60,7 @@ struct BatchAccount {
       explanation = PipelineExplanation(encoded: version.explanation)
       configuration = version.configuration
     }
-    if batch.log == reader.log {
+    if reader.names.contains(batch.log) {
       let start = max(batch.firstOffset, try reader.start())
       let end = min(batch.lastOffset + 1, try reader.end().next)
       if start < end { kept = (start, end) }

@@ -52,7 +52,7 @@ struct LineTracer {
   ///   - line: the line, without its line feed, where somebody has it.
   func trace(number: Int?, line: [UInt8]?) throws -> Answer {
     let first = max(batch.firstOffset, try reader.start())
-    guard batch.log == reader.log, first <= batch.lastOffset else {
+    guard reader.names.contains(batch.log), first <= batch.lastOffset else {
       return Answer(
         certainty: .none, line: line,
         reason:
