@@ -110,6 +110,29 @@ struct RestoreTests {
     #expect(try spool.audit().balances)
   }
 
+  @Test("runs no dead letters again that were being run: the old box may have done it")
+  func requested() throws {
+    do {
+      let spool = try folder.open()
+      var state = try spool.register(folder)
+      try spool.log.append(Fixture.group(0..<6))
+      var seal = Fixture.seal(&state, readings: 0..<4)
+      seal.rejections = [Fixture.rejection(state, offset: 4)]
+      seal.rejected = 1
+      try spool.state.seal(seal, pipeline: "climate")
+      spool.close()
+    }
+    folder.tamper(folder.statePath, "UPDATE dead_letter SET requested = 1")
+    try backUp()
+    try restore()
+    let spool = try open()
+    _ = try spool.register(folder)
+    let asked = try spool.state.requestedDeadLetters(
+      pipeline: "climate", request: 1, after: 0, limit: 9, bytes: 999)
+    #expect(asked.isEmpty)
+    #expect(try spool.audit().entries[0].ledger.deadLetters == 1)
+  }
+
   @Test("takes no message for one that it has: what was in doubt is forgotten, whatever the client id")
   func inDoubt() throws {
     do {

@@ -95,9 +95,10 @@ extension Backup {
     let path = Spool.statePath(folder)
     let connection = try Connection(path: path, access: .readWrite(.everyCommit))
     defer { connection.close() }
-    try Schema.verify(
-      connection, application: StateSchema.applicationID, version: Int64(StateSchema.steps.count))
-    try StateStore.verify(connection)
+    let newest = Int64(StateSchema.steps.count)
+    try Schema.verify(connection, application: StateSchema.applicationID, version: newest)
+    // One of an earlier form is brought forward at the first start, and looked at then.
+    if try connection.integer("PRAGMA user_version") == newest { try StateStore.verify(connection) }
     try connection.transaction(.immediate) { () throws(SpoolError) in
       let machine = try connection.text("SELECT machine FROM instance") ?? ""
       try connection.execute("DELETE FROM instance")
