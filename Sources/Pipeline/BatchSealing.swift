@@ -25,7 +25,7 @@ extension [ClosedBatch] {
           lastOffset: batch.last, count: batch.count, encoding: encoding,
           compression: settings.batch.compression, body: try compressor.compress(text),
           length: batch.body.count, digest: digest, previous: state.previousDigest,
-          possibleDuplicate: state.possibleDuplicateUntil.map { batch.first < $0 } ?? false,
+          possibleDuplicate: state.possibleDuplicateUntil.map { batch.reach < $0 } ?? false,
           replay: state.replay, windows: batch.windows, sealed: batch.sealed,
           ages: batch.receipts?.ages(at: batch.sealed)))
       state.nextSequence += 1

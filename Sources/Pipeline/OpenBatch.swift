@@ -50,4 +50,7 @@ struct ClosedBatch: Sendable {
   var sealed: Moment
   /// Nil where none of its readings is from the log.
   var receipts: BatchReceipts?
+
+  /// The first offset that its lines may be made of: results of windows are made of readings that came before it.
+  var reach: Offset { min(first, windows?.from ?? first) }
 }

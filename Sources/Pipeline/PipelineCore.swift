@@ -450,7 +450,7 @@ package struct PipelineCore: Sendable {
     next.checkpoint = checkpoint
     next.windows = windowMark?.mark
     let batches = try closed.sealed(settings, version: version, into: &next)
-    if let until = next.possibleDuplicateUntil, next.checkpoint >= until {
+    if let until = next.possibleDuplicateUntil, !next.reaches(before: until) {
       next.possibleDuplicateUntil = nil
     }
     // How far windows are closed is nothing to write for alone.

@@ -56,6 +56,8 @@ extension StateStore {
         let uncertain = end.next + (move.takesOver ? StateStore.takenOverMessages * Int(max(1, sources)) : 0)
         try StateStore.restartChains(end: end, uncertainUntil: uncertain, random: random, in: connection)
         try connection.execute("UPDATE outbox SET uncertain = 1")
+        // The other box runs them, or has run them: whoever wants them here says so again.
+        try connection.execute("UPDATE dead_letter SET requested = 0 WHERE requested > 0")
         if !move.takesOver { try connection.execute("DELETE FROM session") }
         try StateStore.book(
           Fault(

@@ -37,11 +37,11 @@ struct PipelineRow {
   var replay: ReplayID? { ReplayID.parse(book: name)?.replay }
 
   var state: PipelineState {
-    PipelineState(
+    var state = PipelineState(
       gateway: gateway, epoch: epoch, nextSequence: sequence, previousDigest: digest, log: log,
-      checkpoint: checkpoint,
-      possibleDuplicateUntil: checkpoint < uncertainUntil ? uncertainUntil : nil, replay: replay,
-      windows: windows)
+      checkpoint: checkpoint, replay: replay, windows: windows)
+    if state.reaches(before: uncertainUntil) { state.possibleDuplicateUntil = uncertainUntil }
+    return state
   }
 
   mutating func adopt(_ state: PipelineState) {

@@ -19,7 +19,8 @@
 //                  log, checkpoint   how far it has read: the next offset, in which log; log is empty
 //                                    for a row that holds only what was salvaged of a damaged state
 //                  until             where it ends, once the configuration has dropped it; else NULL
-//                  uncertain_until   batches that begin below this offset are possible duplicates
+//                  uncertain_until   batches that begin below this offset, and results of windows that hold
+//                                    readings from below it, are possible duplicates
 //                  received_before, received_at   the book of received messages: what earlier logs
 //                                    brought, and the log's own counter when this log began for it;
 //                                    received = received_before + (log.received - received_at), and

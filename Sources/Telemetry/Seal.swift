@@ -37,8 +37,8 @@ package struct PipelineState: Sendable, Hashable {
   package var log: LogID
   /// The next offset to read.
   package var checkpoint: Offset
-  /// Batches that begin below this offset may have been delivered under another identity; nil when
-  /// there is no doubt.
+  /// Batches that begin below this offset, and results of windows that were open there, may have been delivered under
+  /// another identity; nil when there is no doubt.
   package var possibleDuplicateUntil: Offset?
   /// The replay that this is the state of; nil for a pipeline's own.
   package var replay: ReplayID?
@@ -58,6 +58,14 @@ package struct PipelineState: Sendable, Hashable {
     self.possibleDuplicateUntil = possibleDuplicateUntil
     self.replay = replay
     self.windows = windows
+  }
+}
+
+extension PipelineState {
+  /// Whether what is made from here on may be made of messages before an offset: those that are still to be read, or
+  /// that windows hold.
+  package func reaches(before offset: Offset) -> Bool {
+    min(checkpoint, windows?.from ?? checkpoint) < offset
   }
 }
 

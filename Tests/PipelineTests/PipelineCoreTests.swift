@@ -162,6 +162,27 @@ struct PipelineCoreTests {
     #expect(try core.takeSeal()?.batches.map(\.possibleDuplicate) == [false])
   }
 
+  @Test("Results of windows that hold readings of a doubtful stretch are marked, whenever they are made")
+  func possibleDuplicateWindows() throws {
+    var state = startState()
+    state.possibleDuplicateUntil = Offset(2)
+    var core = try makeCore(try WindowStageTests.settings(), state)
+    // The third reading, beyond the stretch, closes the window that holds the first two.
+    let readings = [1, 9, 12].map { WindowStageTests.reading($0, 4) }
+    core.process(block(Array(readings[..<2])), now: moment())
+    let silent = try #require(try core.takeSeal())
+    #expect(silent.batches.isEmpty && silent.state.checkpoint == Offset(2))
+    #expect(silent.state.possibleDuplicateUntil == Offset(2), "the window is still open")
+    core.process(block([readings[2]], first: 2), now: moment(1))
+    core.close(moment(1))
+    let first = try #require(try core.takeSeal())
+    #expect(first.batches.map(\.possibleDuplicate) == [true])
+    #expect(first.state.possibleDuplicateUntil == nil, "what is open now began behind the stretch")
+    core.process(block([WindowStageTests.reading(25, 4)], first: 3), now: moment(2))
+    core.close(moment(2))
+    #expect(try core.takeSeal()?.batches.map(\.possibleDuplicate) == [false])
+  }
+
   @Test("A new log closes the open batch, which still names the old one")
   func newLog() throws {
     var core = try makeCore(try makeSettings())

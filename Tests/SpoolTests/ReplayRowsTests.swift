@@ -230,6 +230,8 @@ struct ReplayRowsTests {
       try folder.copy("\(folder.settings.directory)/\(file)", "\(copy.settings.directory)/\(file)")
     }
     other.append(copy)
+    // Another box draws other numbers.
+    for _ in 0..<50 { _ = copy.random() }
     return try copy.open(machine: machine)
   }
   private let other = Folders()

@@ -83,6 +83,21 @@ struct RestoreTests {
     #expect(again.log.names.former == [LogNames.Former(id: before.log, upto: Offset(6))])
   }
 
+  @Test("of an older version is brought forward where it is built; what is in it is there, and no copy is kept beside")
+  func olderFormat() throws {
+    _ = try backup()
+    var order = Backup.Order(path: archive, directory: other)
+    order.formats = LaterFormats.both
+    _ = try Backup.restore(order, wall: 7_000_000_000) { _ in }
+    #expect(try folder.format("\(other)/log.db") == 2 && folder.format("\(other)/state.db") == 3)
+    var settings = folder.settings
+    settings.directory = other
+    let spool = try folder.open(LaterFormats.both, settings: settings)
+    #expect(try outbox(spool).count == 1 && spool.log.lastEnd.next == Offset(6))
+    #expect(try Audit.take(directory: other, formats: LaterFormats.both).balances)
+    #expect(FileSystem.names(in: other).allSatisfy { !$0.contains(".format-") })
+  }
+
   @Test("on another machine does the same, once")
   func otherMachine() throws {
     _ = try backup()
@@ -108,6 +123,29 @@ struct RestoreTests {
     #expect(try spool.state.clientID(source: "floor") { "client-2" } == before.client)
     #expect(state.possibleDuplicateUntil == Offset(6 + 65_536))
     #expect(try spool.audit().balances)
+  }
+
+  @Test("runs no dead letters again that were being run: the old box may have done it")
+  func requested() throws {
+    do {
+      let spool = try folder.open()
+      var state = try spool.register(folder)
+      try spool.log.append(Fixture.group(0..<6))
+      var seal = Fixture.seal(&state, readings: 0..<4)
+      seal.rejections = [Fixture.rejection(state, offset: 4)]
+      seal.rejected = 1
+      try spool.state.seal(seal, pipeline: "climate")
+      spool.close()
+    }
+    folder.tamper(folder.statePath, "UPDATE dead_letter SET requested = 1")
+    try backUp()
+    try restore()
+    let spool = try open()
+    _ = try spool.register(folder)
+    let asked = try spool.state.requestedDeadLetters(
+      pipeline: "climate", request: 1, after: 0, limit: 9, bytes: 999)
+    #expect(asked.isEmpty)
+    #expect(try spool.audit().entries[0].ledger.deadLetters == 1)
   }
 
   @Test("takes no message for one that it has: what was in doubt is forgotten, whatever the client id")

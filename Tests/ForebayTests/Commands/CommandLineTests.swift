@@ -30,7 +30,6 @@ struct CommandLineTests {
       (["schema", "infer", "--pipeline", "p", "--from", "noon"], "forebay schema infer"),
       (["schema", "infer", "f.json", "--as", "climate@1"], "forebay schema infer"),
       (["restore"], "forebay restore"),
-      (["backup", "verify"], "forebay backup verify"),
       (["demo", "--devices", "0"], "forebay demo"),
       (["demo", "--seconds", "0"], "forebay demo"),
       (["simulate", "--url", "http://x"], "forebay simulate"),
