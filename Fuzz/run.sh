@@ -58,9 +58,11 @@ fuzzer() {
   find "$out/$name" -maxdepth 1 -type f \( -name 'crash-*' -o -name 'timeout-*' -o -name 'oom-*' \
     -o -name 'leak-*' \) -exec mv -t "$corpus" {} +
   for module in $modules; do objects+=("$out/modules/$module.o"); done
-  echo "building $name"
-  swiftc "${flags[@]}" -module-name "${name}Fuzzer" "Fuzz/${name}Fuzzer.swift" Fuzz/Input.swift "$@" \
-    "${objects[@]}" -o "$out/$name/fuzzer" 2> >(quiet)
+  local program="$out/$name/fuzzer" sources=("Fuzz/${name}Fuzzer.swift" Fuzz/Input.swift "$@")
+  if [ ! -f "$program" ] || [ -n "$(find "${sources[@]}" "${objects[@]}" -newer "$program")" ]; then
+    echo "building $name"
+    swiftc "${flags[@]}" -module-name "${name}Fuzzer" "${sources[@]}" "${objects[@]}" -o "$program" 2> >(quiet)
+  fi
   if [ "$seeds" = - ]; then
     local n=0
     while IFS= read -r line; do
