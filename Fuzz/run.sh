@@ -280,12 +280,11 @@ done
 # The smallest inputs that reach all that the corpus reaches, and of these the first few: enough to begin with.
 if [ -n "${FOREBAY_FUZZ_KEEP:-}" ]; then
   for name in "${names[@]}"; do
-    rm -rf "$out/$name/merged"
+    rm -rf "$out/$name/merged" "Fuzz/Corpus/$name"
     mkdir -p "$out/$name/merged" "Fuzz/Corpus/$name"
     "$out/$name/fuzzer" -merge=1 -max_len=1024 -verbosity=0 "$out/$name/merged" "$out/$name/corpus" 2> /dev/null
-    find "$out/$name/merged" -type f -printf '%s %f\n' | sort -rn | head -n "$kept" | while read -r _ file; do
-      cp "$out/$name/merged/$file" "Fuzz/Corpus/$name/"
-    done
+    find "$out/$name/merged" -type f -printf '%s %f\n' | sort -rn | awk -v n="$kept" 'NR <= n { print $2 }' \
+      | while read -r file; do cp "$out/$name/merged/$file" "Fuzz/Corpus/$name/"; done
   done
 fi
 echo "all clean"
