@@ -2,7 +2,7 @@ import Compression
 import Telemetry
 
 /// Small files that outlive the process, with whatever a worn card makes of them: the status that is kept, the index
-/// and the journal of a file uplink, packed lineage, the audit log. Checksums are made to fit, for behind them stands
+/// and the journal of a file uplink, the audit log. Checksums are made to fit, for behind them stands
 /// what is to be read. Each is refused, or goes on being used without harm.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzKept(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
@@ -13,7 +13,6 @@ public func fuzzKept(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   case UInt8(ascii: "S"): status(rest)
   case UInt8(ascii: "I"): index(rest)
   case UInt8(ascii: "J"): journal(rest)
-  case UInt8(ascii: "L"): lineage(rest)
   case UInt8(ascii: "A"): audit(rest)
   default: break
   }
@@ -78,14 +77,6 @@ private func journal(_ bytes: [UInt8]) {
     let again = journal.head.encoded() + journal.entries.flatMap { $0.encoded() }
     require(FileJournal(again)?.entries == journal.entries, "a journal does not read back")
   }
-}
-
-private func lineage(_ bytes: [UInt8]) {
-  guard let chunk = try? LineageChunk(decoding: bytes) else { return }
-  _ = chunk.sequences
-  _ = chunk.wall
-  guard !chunk.batches.isEmpty else { return }
-  require((try? LineageChunk(decoding: chunk.encoded())) == chunk, "a chunk does not read back")
 }
 
 private func audit(_ bytes: [UInt8]) {

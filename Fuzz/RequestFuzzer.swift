@@ -1,3 +1,10 @@
+/// Stands for the answers of the daemon, which no request reaches here.
+struct StatusFault {
+  enum Kind { case unknown, invalid, conflict, unavailable }
+  var kind: Kind
+  var detail: String
+}
+
 /// What whoever connects to the status API says before anybody knows who it is: the target of the request, the name
 /// under which we are asked, the certificate; and the file of tokens beside it. Each is read or refused, within bounds.
 @_cdecl("LLVMFuzzerTestOneInput")

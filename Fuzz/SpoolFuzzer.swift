@@ -95,14 +95,18 @@ private struct Bench {
   }
 }
 
-nonisolated(unsafe) private let bench = Bench()
+private let bench = Bench()
 
 /// The databases of the spool with bytes changed: five for each change, the file, the place and the new byte; 255 as
-/// the file cuts one. Whatever has become of them the spool opens, or says in its own words why not, and everything
+/// the file cuts one (or packed lineage behind an L). Whatever has become of them the spool opens, or says in its own words why not, and everything
 /// that is in it can be asked for.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzSpool(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   let changes = Array(UnsafeBufferPointer(start: start, count: count))
+  guard changes.first != UInt8(ascii: "L") else {
+    lineage(Array(changes.dropFirst()))
+    return 0
+  }
   var files = bench.files
   for start in stride(from: 0, to: changes.count - 4, by: 5) {
     let which = Int(changes[start] & 0x7F) % files.count
@@ -124,6 +128,14 @@ public func fuzzSpool(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     require(error.kind == .newer || error.kind == .older, "it does not open: \(error)")
   }
   return 0
+}
+
+private func lineage(_ bytes: [UInt8]) {
+  guard let chunk = try? LineageChunk(decoding: bytes) else { return }
+  _ = chunk.sequences
+  _ = chunk.wall
+  guard !chunk.batches.isEmpty else { return }
+  require((try? LineageChunk(decoding: chunk.encoded())) == chunk, "a chunk does not read back")
 }
 
 /// Asks for all of it. An answer may be an error, for damage can lie where the opening does not look.

@@ -31,10 +31,10 @@ changed=
 module() {
   local object="$out/modules/$1.o" sources=("${@:2}") own=("${flags[@]}")
   [ ${#sources[@]} -gt 0 ] || sources=("Sources/$1")
-  if [ -z "$changed" ] && [ -f "$object" ] && [ -z "$(find "${sources[@]}" Fuzz/run.sh -newer "$object")" ]; then return; fi
+  if [ -z "$changed" ] && [ -f "$object" ] && [ -z "$(find "${sources[@]}" -newer "$object")" ]; then return; fi
   changed=yes
   # A dependency's sources keep to its own rules.
-  case ${sources[0]} in .build/*) own=(-O -g -parse-as-library -sanitize=fuzzer,address -package-name "$1") ;; esac
+  case ${sources[0]} in .build/*) own=(-O -parse-as-library -sanitize=fuzzer,address -suppress-warnings -package-name "$1") ;; esac
   echo "building module $1"
   find "${sources[@]}" -name '*.swift' -print0 | sort -z | xargs -0 swiftc "${own[@]}" \
     -whole-module-optimization -module-name "$1" -emit-module \
@@ -58,9 +58,11 @@ fuzzer() {
   find "$out/$name" -maxdepth 1 -type f \( -name 'crash-*' -o -name 'timeout-*' -o -name 'oom-*' \
     -o -name 'leak-*' \) -exec mv -t "$corpus" {} +
   for module in $modules; do objects+=("$out/modules/$module.o"); done
-  echo "building $name"
-  swiftc "${flags[@]}" -module-name "${name}Fuzzer" "Fuzz/${name}Fuzzer.swift" Fuzz/Input.swift "$@" \
-    "${objects[@]}" -o "$out/$name/fuzzer" 2> >(quiet)
+  local program="$out/$name/fuzzer" sources=("Fuzz/${name}Fuzzer.swift" Fuzz/Input.swift "$@")
+  if [ ! -f "$program" ] || [ -n "$(find "${sources[@]}" "${objects[@]}" -newer "$program")" ]; then
+    echo "building $name"
+    swiftc "${flags[@]}" -module-name "${name}Fuzzer" "${sources[@]}" "${objects[@]}" -o "$program" 2> >(quiet)
+  fi
   if [ "$seeds" = - ]; then
     local n=0
     while IFS= read -r line; do
@@ -178,7 +180,6 @@ seeds_Kept() {
   echo 'Iforebay-files 1\ngeneration 3\nfinishing 2 a.ndjson\nchain gw 0000000000000007\nrun 1 4 1111111111111111111111111111111111111111111111111111111111111111\nrun 6 6 1111111111111111111111111111111111111111111111111111111111111111\npart 8 1111111111111111111111111111111111111111111111111111111111111111 0000000000000000000000000000000000000000000000000000000000000000 9 27 0-2,4-5\n'
   echo 'Jopen gw 0000000000000007 ndjson gzip 17\ntake 30 8 1111111111111111111111111111111111111111111111111111111111111111 0000000000000000000000000000000000000000000000000000000000000000 9 27 0-2,4-5\n'
   echo 'A{"number":1,"time":"2026-11-21T03:18:00Z","who":"a","role":"admin","via":"api","action":"discard","parameters":{"x":"y"},"result":"begun","previous":"0000000000000000000000000000000000000000000000000000000000000000"}\n{"number":9223372036854775807,"time":"","who":"a","role":"admin","via":"api","action":"x","parameters":{},"result":"done","begun":1,"torn":3,"previous":"1111111111111111111111111111111111111111111111111111111111111111"}'
-  echo 'L\x01\x02gw\x07climate\x01u\x100000000000000007\x01v\x02aa\x06ndjson\x04gzip\x18\x01\x02\x03\x04\x0500000000000000000000000000000000111111111111111111111111111111112\x06\x08'
 }
 seeds_Document() {
   echo 'Ihttps://gw-1.plant:8420 name=gw-1 site=p token_file=t line=a\n# x\nhttp://[::1]:8420/x'
@@ -198,6 +199,7 @@ seeds_Stage() {
   echo '0{"n":1,"v":2.5}\n0{"n":1,"v":2.5}\n1{"n":3,"v":1e300}\n2{}\n3{"v":"a"}\n\n\x01\x05\xfe\x03\x08\x00'
 }
 seeds_Spool() {
+  echo 'L\x01\x02gw\x07climate\x01u\x100000000000000007\x01v\x02aa\x06ndjson\x04gzip\x18\x01\x02\x03\x04\x0500000000000000000000000000000000111111111111111111111111111111112\x06\x08'
   # The end of a file, a page of the log, the format, the header, the mirror.
   echo '\x80\x00\x20\x00\x00'
   echo '\x00\x00\x20\x10\xff'
@@ -246,12 +248,12 @@ fuzzer Document      "Status Ingest Spool Delivery Pipeline Compression Telemetr
   Sources/Forebay/Daemon/LocalRequest.swift Sources/Forebay/Commands/{Output,StandardStream}.swift \
   Sources/Forebay/Simulate/{SeriesCSV,TimestampText}.swift
 fuzzer Request       "HTTPTypes Telemetry"            - \
-  Sources/Status/API/{RequestTarget,AccessRules,AccessToken,Caller,CertificateNames,Problem}.swift
+  Sources/Status/API/{RequestTarget,AccessRules,AccessToken,Caller,CertificateNames,Problem,JSONWriter}.swift
 fuzzer Receiver      "Compression Telemetry"          - \
   Sources/Forebay/Receive/{BatchLabel,BatchBody,BatchRecord,FaultGrammar,FaultPlan}.swift
-fuzzer Kept          "Compression Telemetry"          - Sources/Status/Objectives/*.swift Sources/Status/Alarms/*.swift \
-  Sources/Status/{Alarm,AuditLog/AuditEntry}.swift Sources/Delivery/{FileIndex,TakenBatches,Splitting}.swift \
-  Sources/Spool/{BlockCodec,LineageChunk}.swift
+fuzzer Kept          "Compression Telemetry"          - Sources/Status/Objectives/*.swift \
+  Sources/Status/{Alarm,Alarms/{AlarmBoard,AlarmCount,AlarmKind,AlarmSettings},AuditLog/AuditEntry,API/ShortenedText,Metrics/{MetricsSink,DurationHistogram,DecimalText}}.swift \
+  Sources/Delivery/{FileIndex,TakenBatches,Splitting}.swift
 fuzzer Table         "Pipeline Compression Telemetry" -
 fuzzer Stage         "Pipeline Compression Telemetry" -
 fuzzer Spool         "Failpoints Compression Telemetry" - Sources/Spool/*.swift
@@ -278,12 +280,11 @@ done
 # The smallest inputs that reach all that the corpus reaches, and of these the first few: enough to begin with.
 if [ -n "${FOREBAY_FUZZ_KEEP:-}" ]; then
   for name in "${names[@]}"; do
-    rm -rf "$out/$name/merged"
+    rm -rf "$out/$name/merged" "Fuzz/Corpus/$name"
     mkdir -p "$out/$name/merged" "Fuzz/Corpus/$name"
     "$out/$name/fuzzer" -merge=1 -max_len=1024 -verbosity=0 "$out/$name/merged" "$out/$name/corpus" 2> /dev/null
-    find "$out/$name/merged" -type f -printf '%s %f\n' | sort -rn | head -n "$kept" | while read -r _ file; do
-      cp "$out/$name/merged/$file" "Fuzz/Corpus/$name/"
-    done
+    find "$out/$name/merged" -type f -printf '%s %f\n' | sort -rn | awk -v n="$kept" 'NR <= n { print $2 }' \
+      | while read -r file; do cp "$out/$name/merged/$file" "Fuzz/Corpus/$name/"; done
   done
 fi
 echo "all clean"

@@ -101,20 +101,33 @@ struct FormatUpgrade {
       + " for \(FormatCopy.age / 86_400_000_000_000) days"
   }
 
-  /// What a file is; nil where there is none, none with content, or none that can be read.
+  /// What a file is; nil where there is none, none with content, or a damaged one, with which the opening deals.
   private func look(_ format: DatabaseFormat, _ path: String) throws(SpoolError) -> Candidate? {
-    guard FileSystem.exists(path) else { return nil }
-    do throws(SpoolError) {
-      let connection = try Connection(path: path, access: .readOnly)
-      defer { connection.close() }
-      guard try !DatabaseFormat.isEmpty(connection) else { return nil }
-      let bytes = (try connection.integer("PRAGMA page_count") ?? 0) * (try connection.integer("PRAGMA page_size") ?? 0)
-      return Candidate(format: format, found: try format.read(connection), bytes: bytes)
-    } catch {
-      // The opening deals with a damaged one, and gives up the ballast where a full disk keeps it from being read.
-      guard error.kind == .newer else { return nil }
-      throw error
+    var hasBallast = true
+    while true {
+      do throws(SpoolError) {
+        return try candidate(format, path)
+      } catch {
+        switch error.kind {
+        case .damaged: return nil
+        case .full, .io:
+          // To be opened at all it may need the room that the ballast holds, as in Spool.open.
+          guard hasBallast else { throw error }
+          hasBallast = false
+          Ballast(directory: directory).release()
+        default: throw error
+        }
+      }
     }
+  }
+
+  private func candidate(_ format: DatabaseFormat, _ path: String) throws(SpoolError) -> Candidate? {
+    guard FileSystem.exists(path) else { return nil }
+    let connection = try Connection(path: path, access: .readOnly)
+    defer { connection.close() }
+    guard try !DatabaseFormat.isEmpty(connection) else { return nil }
+    let bytes = (try connection.integer("PRAGMA page_count") ?? 0) * (try connection.integer("PRAGMA page_size") ?? 0)
+    return Candidate(format: format, found: try format.read(connection), bytes: bytes)
   }
 
   private func requireRoom(_ copied: [Candidate], _ old: [Candidate], freed: [FormatCopy]) throws(SpoolError) {
