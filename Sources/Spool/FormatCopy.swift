@@ -1,4 +1,3 @@
-internal import CSQLite
 internal import Glibc
 internal import Telemetry
 
@@ -74,7 +73,8 @@ struct FormatCopy: Sendable, Hashable {
       try source.transaction(.deferred) { () throws(SpoolError) in
         // Takes the snapshot, which others may write behind.
         _ = try source.integer("SELECT count(*) FROM sqlite_master")
-        try source.copyPages(into: unfinished, report: report)
+        Glibc.close(try FileSystem.createAnew(unfinished, mode: 0o640))
+        try source.copyPages(to: unfinished, synced: true) { report(Int($0 * 100 / max(1, $1))) }
       }
       date(unfinished, now.worthyWall)
       try FileSystem.sync(unfinished)
@@ -103,50 +103,5 @@ struct FormatCopy: Sendable, Hashable {
       return false
     }
     return wall - since > FormatCopy.age
-  }
-}
-
-extension Connection {
-  /// Pages between two syncs: a slow card is never asked for more than a few megabytes at once.
-  private static let pagesAtOnce: Int32 = 1024
-
-  /// Copies every page into a new file (https://www.sqlite.org/backup.html), which is fsynced. The caller holds a
-  /// snapshot, or writers would make it begin anew.
-  fileprivate func copyPages(into path: String, report: (Int) -> Void) throws(SpoolError) {
-    // Opened before SQLite does: closing it drops SQLite's locks on the file, which nobody else opens.
-    let file = Glibc.open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o640)
-    guard file >= 0 else { throw FileSystem.failure("create", path) }
-    defer { Glibc.close(file) }
-    var opened: OpaquePointer?
-    let code = sqlite3_open_v2(path, &opened, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nil)
-    defer { sqlite3_close_v2(opened) }
-    // A file that is not whole is thrown away, so nothing has to be undone in it.
-    guard code == SQLITE_OK, sqlite3_exec(opened, "PRAGMA journal_mode = OFF", nil, nil, nil) == SQLITE_OK,
-      sqlite3_exec(opened, "PRAGMA synchronous = OFF", nil, nil, nil) == SQLITE_OK,
-      let backup = withHandle({ sqlite3_backup_init(opened, "main", $0, "main") })
-    else { throw Connection.failure(of: opened, "copy into", path) }
-    var result: Int32
-    repeat {
-      result = sqlite3_backup_step(backup, Connection.pagesAtOnce)
-      guard fdatasync(file) == 0 else {
-        let error = FileSystem.failure("sync", path)
-        sqlite3_backup_finish(backup)
-        throw error
-      }
-      let total = max(1, Int(sqlite3_backup_pagecount(backup)))
-      report(100 - Int(sqlite3_backup_remaining(backup)) * 100 / total)
-    } while result == SQLITE_OK
-    guard sqlite3_backup_finish(backup) == SQLITE_OK, result == SQLITE_DONE else {
-      throw SpoolError(
-        kind: SpoolError.Kind(code: result), operation: "copy into", path: path,
-        cause: String(cString: sqlite3_errstr(result)), hint: SpoolError.Kind(code: result).hint)
-    }
-  }
-
-  private static func failure(of handle: OpaquePointer?, _ operation: String, _ path: String) -> SpoolError {
-    let kind = SpoolError.Kind(code: handle.map(sqlite3_extended_errcode) ?? SQLITE_NOMEM)
-    return SpoolError(
-      kind: kind, operation: operation, path: path,
-      cause: handle.map { String(cString: sqlite3_errmsg($0)) } ?? "out of memory", hint: kind.hint)
   }
 }

@@ -51,7 +51,7 @@ final class Connection {
     case readWrite(Durability)
   }
 
-  let handle: OpaquePointer
+  private let handle: OpaquePointer
   let path: String
   private var cache: [String: Statement] = [:]
 

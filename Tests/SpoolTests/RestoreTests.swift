@@ -197,8 +197,11 @@ struct RestoreTests {
       try spool.log.append(Fixture.group(6..<9))
       spool.close()
     }
+    // A way back to another version, of the spool that goes.
+    try FileSystem.replace(directory + "/log.db.format-1", with: [1])
     let replaced = try #require(try restore(to: directory, replaces: true).replaced)
     #expect(replaced == directory + "/replaced-7")
+    #expect(FileSystem.exists(replaced + "/log.db.format-1") && folder.copies.isEmpty)
     #expect(FileSystem.exists(replaced + "/log.db") && FileSystem.exists(replaced + "/mirror.json"))
     let spool = try folder.open()
     #expect(try spool.register(folder).epoch != before.epoch)

@@ -89,7 +89,8 @@ package enum Restoration {
   }
 
   private static func clear(_ directory: String, to place: String) throws(SpoolError) {
-    let names = SpoolFiles.replaced.filter { FileSystem.exists("\(directory)/\($0)") }
+    let copies = FormatCopy.all(in: directory).map(\.name)
+    let names = (SpoolFiles.replaced + copies).filter { FileSystem.exists("\(directory)/\($0)") }
     guard !names.isEmpty else { return }
     try FileSystem.makeDirectory(place)
     try FileSystem.adopt(place, ownerOf: directory)

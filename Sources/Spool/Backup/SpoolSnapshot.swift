@@ -1,4 +1,3 @@
-internal import CSQLite
 internal import Glibc
 internal import Telemetry
 
@@ -71,7 +70,11 @@ final class SpoolSnapshot {
   /// - Parameter progress: is called now and then with the bytes that were copied since the call before.
   func copy(_ database: Database, to path: String, progress: (Int64) -> Void) throws(SpoolError) {
     let connection = connection(database)
-    try connection.copy(to: path, progress: progress)
+    var copied: Int64 = 0
+    try connection.copyPages(to: path, synced: false) { done, _ in
+      progress(done - copied)
+      copied = done
+    }
     try connection.execute("ROLLBACK")
   }
 
@@ -85,44 +88,5 @@ final class SpoolSnapshot {
   func close() {
     state.close()
     log.connection.close()
-  }
-}
-
-extension Connection {
-  /// Pages that are copied between two looks around: 2 MiB.
-  private static let portion: Int32 = 512
-
-  /// Copies the database as the transaction sees it in which this connection stands.
-  fileprivate func copy(to path: String, progress: (Int64) -> Void) throws(SpoolError) {
-    var opened: OpaquePointer?
-    let code = sqlite3_open_v2(path, &opened, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nil)
-    defer { sqlite3_close_v2(opened) }
-    func failure(_ code: Int32) -> SpoolError {
-      let kind = SpoolError.Kind(code: opened.map(sqlite3_extended_errcode) ?? code)
-      let cause = opened.map { String(cString: sqlite3_errmsg($0)) } ?? "out of memory"
-      return SpoolError(
-        kind: kind, operation: "copy \(self.path) to", path: path, cause: cause,
-        hint: kind == .full ? "make room there, or name another place" : kind.hint)
-    }
-    guard code == SQLITE_OK, let opened else { throw failure(code) }
-    // It is read once and deleted: whether it outlives a power cut does not matter.
-    sqlite3_exec(opened, "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF", nil, nil, nil)
-    guard let backup = sqlite3_backup_init(opened, "main", handle, "main") else {
-      throw failure(sqlite3_errcode(opened))
-    }
-    let pageSize = ((try? integer("PRAGMA page_size")) ?? nil) ?? 4096
-    var copied: Int64 = 0
-    while true {
-      let step = sqlite3_backup_step(backup, Connection.portion)
-      let done = Int64(sqlite3_backup_pagecount(backup) - sqlite3_backup_remaining(backup)) * pageSize
-      if step == SQLITE_OK || step == SQLITE_DONE {
-        progress(max(0, done - copied))
-        copied = max(copied, done)
-      }
-      if step == SQLITE_OK { continue }
-      let finished = sqlite3_backup_finish(backup)
-      guard step == SQLITE_DONE, finished == SQLITE_OK else { throw failure(step == SQLITE_DONE ? finished : step) }
-      return
-    }
   }
 }
