@@ -99,7 +99,8 @@ let package = Package(
       dependencies: [
         "Telemetry", hummingbirdCore, logging, metrics, nioSSL, nioCore,
         product("NIOPosix", "swift-nio"), product("HTTPTypes", "swift-http-types"),
-        product("NIOHTTPTypes", "swift-nio-extras"),
+        product("NIOHTTPTypes", "swift-nio-extras"), product("NIOHTTPTypesHTTP1", "swift-nio-extras"),
+        product("NIOHTTP1", "swift-nio"),
       ],
       resources: statusPage + [.embedInCode("API/openapi.json")],
       swiftSettings: settings),

@@ -10,6 +10,7 @@ extension UplinkSettings.HTTP {
   func clientConfiguration(concurrency: Int) throws(Unreachable) -> HTTPClient.Configuration {
     var tls = TLSConfiguration.makeClientConfiguration()
     tls.minimumTLSVersion = .tlsv12
+    tls.cipherSuites = TransportSecurity.cipherSuites
     if let caFile {
       tls.trustRoots = .certificates(try certificates(caFile, "the authorities"))
     }

@@ -44,6 +44,10 @@ package final class HTTPUplink: Uplink {
     var generation: Generation?
     /// Nil: not read yet.
     var token: Secret??
+    /// The last token with which a batch was accepted.
+    var accepted: Secret?
+    /// The token on disk is refused, and ``accepted`` is not.
+    var isNewRefused = false
     var isShutDown = false
   }
 
@@ -82,7 +86,11 @@ package final class HTTPUplink: Uplink {
       let fresh = try settings.token()
       await renewCertificates()
       state.withLock { $0.token = .some(fresh) }
-      return fresh == used ? answer : try await attemptOnce(batch, attempt: attempt, token: fresh, wrote)
+      if fresh != used {
+        let next = try await attemptOnce(batch, attempt: attempt, token: fresh, wrote)
+        guard case .credentials = next else { return next }
+      }
+      return try await fallBack(from: fresh, used, answer, batch, attempt: attempt, wrote)
     } catch {
       if error.kind == .tls { await renewCertificates() }
       return .unreachable(error)
@@ -93,6 +101,7 @@ package final class HTTPUplink: Uplink {
     let old = state.withLock { state in
       defer { state.generation = nil }
       state.token = nil
+      state.isNewRefused = false
       return state.generation
     }
     await old?.retire()
@@ -109,6 +118,36 @@ package final class HTTPUplink: Uplink {
   }
 
   // MARK: Secrets
+
+  /// The token on disk is refused. Where it has just been put there, the upstream may not know it yet: the one that
+  /// was accepted last goes on until it is refused itself.
+  private func fallBack(
+    from fresh: Secret?, _ used: Secret?, _ answer: Answer, _ batch: Batch, attempt: Int,
+    _ wrote: @escaping @Sendable (Int) -> Void
+  ) async throws(Unreachable) -> Answer {
+    guard let old = state.withLock({ $0.accepted }), old != fresh, old != used else { return answer }
+    let last = try await attemptOnce(batch, attempt: attempt, token: old, wrote)
+    guard case .hasIt = last else { return last }
+    state.withLock { state in
+      state.token = .some(old)
+      state.isNewRefused = true
+    }
+    return last
+  }
+
+  /// Notes what an upstream accepts; what is in place is no longer in doubt.
+  private func noteAccepted(_ token: Secret?) {
+    state.withLock { state in
+      if token != state.accepted { state.isNewRefused = false }
+      state.accepted = token
+    }
+  }
+
+  package var refusedCredential: String? {
+    guard state.withLock({ $0.isNewRefused }), let path = settings.tokenFile else { return nil }
+    return "the upstream refuses the token in \(path); the one that was there before still works and goes on, until "
+      + "the next restart"
+  }
 
   private func token() throws(Unreachable) -> Secret? {
     if let known = state.withLock({ $0.token }) { return known }
@@ -171,7 +210,10 @@ package final class HTTPUplink: Uplink {
     let result = await HTTPUplink.answer(to: request, from: generation.client, timeout: settings.timeout)
     await generation.end()
     switch result {
-    case .success(let answer): return answer.meaning(for: batch, rule: settings.receipt, wall: wall())
+    case .success(let answer):
+      let meaning = answer.meaning(for: batch, rule: settings.receipt, wall: wall())
+      if meaning == .hasIt { noteAccepted(token) }
+      return meaning
     case .failure(let error):
       if error as? HTTPClientError == .proxyAuthenticationRequired {
         return .unknownUpstream("407: the proxy wants credentials")
@@ -273,8 +315,11 @@ package final class HTTPUplink: Uplink {
     case .notConnected: "no connection (\(words(error)))"
     case .closed: "the connection ended before the answer did (\(words(error)))"
     case .tls:
-      "the TLS handshake failed (\(error)): is the certificate valid, for this name, and signed "
-        + "by an authority of `ca_file`, and does the upstream accept the client's?"
+      if let fault = TLSFault(error) {
+        "the TLS handshake failed: \(fault.words); \(fault.hint) (\(error))"
+      } else {
+        "the TLS handshake failed (\(error))"
+      }
     case .garbage: "what answered does not speak HTTP (\(error))"
     case .cancelled: "given up"
     case .configuration, .diskFull, .disk: "\(error)"

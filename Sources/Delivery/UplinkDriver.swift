@@ -115,7 +115,11 @@ package actor UplinkDriver {
     changed()
   }
 
-  package func status() -> UplinkStatus { core.status(now: now()) }
+  package func status() -> UplinkStatus {
+    var status = core.status(now: now())
+    status.refusedCredential = uplink.refusedCredential
+    return status
+  }
 
   // MARK: The loop
 

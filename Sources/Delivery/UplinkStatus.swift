@@ -80,6 +80,8 @@ package struct UplinkStatus: Sendable, Hashable {
   /// Nil while attempts succeed and while nothing waits.
   package var outage: DeliveryOutage?
   package var holds: [DeliveryHold] = []
+  /// ``Uplink/refusedCredential``
+  package var refusedCredential: String?
 
   package init(name: String) { self.name = name }
 }

@@ -48,6 +48,8 @@ final class Connection: @unchecked Sendable {
 
   let handle: OpaquePointer
   let settings: SourceSettings
+  /// What was shown to the broker with the user's name.
+  let password: Secret?
   var events = Events()
   /// Where messages go; set when the intake thread takes the connection over.
   var sink: MessageSink?
@@ -75,9 +77,10 @@ final class Connection: @unchecked Sendable {
   /// `MSG_PEEK` shows packets here before the library reads them.
   let peeked = UnsafeMutableRawBufferPointer.allocate(byteCount: 16_384, alignment: 1)
 
-  init(handle: OpaquePointer, settings: SourceSettings) {
+  init(handle: OpaquePointer, settings: SourceSettings, password: Secret? = nil) {
     self.handle = handle
     self.settings = settings
+    self.password = password
     mosquitto_user_data_set(handle, Unmanaged.passUnretained(self).toOpaque())
     ConnectionCallbacks.set(on: handle)
   }

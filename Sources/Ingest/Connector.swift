@@ -9,14 +9,22 @@ enum Connector {
   static let library: Void = { _ = mosquitto_lib_init() }()
 
   /// Connects TCP, begins TLS and queues CONNECT; the intake loop does the rest.
+  /// - Parameter old: a password to show instead of the one in the file.
   static func connect(
-    _ settings: SourceSettings, clientID: String
+    _ settings: SourceSettings, clientID: String, password old: Secret? = nil
   ) throws(SourceFault) -> Connection {
     _ = library
     guard let handle = mosquitto_new(clientID, false, nil) else {
       throw .settings(detail: "the client id was refused: \(String(cString: strerror(errno)))")
     }
-    let connection = Connection(handle: handle, settings: settings)
+    let password: Secret?
+    do throws(SourceFault) {
+      if let old { password = old } else { password = try Connector.password(of: settings) }
+    } catch {
+      mosquitto_destroy(handle)
+      throw error
+    }
+    let connection = Connection(handle: handle, settings: settings, password: password)
     // Nothing is written but by `mosquitto_loop_write`.
     try check(mosquitto_threaded_set(handle, true))
     try check(
@@ -25,7 +33,7 @@ enum Connector {
         settings.version == .mqtt5 ? MQTT_PROTOCOL_V5 : MQTT_PROTOCOL_V311))
     // With Nagle and delayed acknowledgements a session is capped at about 25 groups a second.
     try check(mosquitto_int_option(handle, MOSQ_OPT_TCP_NODELAY, 1))
-    try setCredentials(handle, settings)
+    try setCredentials(handle, settings, password)
     if let tls = settings.tls { try setTLS(handle, tls) }
 
     var properties: OpaquePointer?
@@ -58,12 +66,16 @@ enum Connector {
     if code != 0 { throw .settings(detail: String(cString: mosquitto_strerror(code))) }
   }
 
+  /// As the file has it now; nil without a user or a file.
+  static func password(of settings: SourceSettings) throws(SourceFault) -> Secret? {
+    guard settings.user != nil, let path = settings.passwordFile else { return nil }
+    return try readSecret(path)
+  }
+
   static func setCredentials(
-    _ handle: OpaquePointer, _ settings: SourceSettings
+    _ handle: OpaquePointer, _ settings: SourceSettings, _ password: Secret?
   ) throws(SourceFault) {
     guard let user = settings.user else { return }
-    var password: Secret?
-    if let path = settings.passwordFile { password = try readSecret(path) }
     if let password {
       guard !password.revealed.contains(0), password.count <= 65_535 else {
         throw .file(
@@ -90,7 +102,7 @@ enum Connector {
         handle, tls.caFile, tls.caFile == nil ? "/etc/ssl/certs" : nil, tls.certificateFile,
         tls.keyFile, { _, _, _, _ in 0 }))  // An encrypted key fails; it does not ask a terminal.
     // Nil: TLS 1.2 and later.
-    try check(mosquitto_tls_opts_set(handle, 1, nil, nil))
+    try check(mosquitto_tls_opts_set(handle, 1, nil, TransportSecurity.cipherSuites))
     try check(mosquitto_tls_insecure_set(handle, false))
   }
 

@@ -63,6 +63,7 @@ extension IntakeLoop {
   func lose(_ session: Session, _ cause: SourceFault) {
     let now = monotonicNanoseconds()
     var fault = cause
+    session.turnPassword(after: cause, of: session.connection)
     if case .open = session.phase {
       let isSilent = if case .connectionLost = cause { true } else { false }
       session.backoff.connectionEnded(after: now - session.acceptedAt, silently: isSilent)

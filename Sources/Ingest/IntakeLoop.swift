@@ -193,12 +193,13 @@ final class IntakeLoop {
     }
     attempts += 1
     let (number, settings, log, store, inbox) = (attempts, session.settings, log, store, inbox)
+    let password = session.oldPassword
     session.phase = .connecting(attempt: number)
     session.enter(.connecting, at: moment())
     statusChanged = true
     do {
       try Worker.start("ingest-connect") {
-        inbox.post(.attempted(number, IntakeLoop.open(settings, log, store)))
+        inbox.post(.attempted(number, IntakeLoop.open(settings, password, log, store)))
       }.detach()
     } catch {
       lose(session, .unreachable(detail: "\(error)"))
@@ -207,7 +208,7 @@ final class IntakeLoop {
 
   /// On a connector thread.
   private static func open(
-    _ settings: SourceSettings, _ log: any MessageLog, _ store: any SessionStore
+    _ settings: SourceSettings, _ password: Secret?, _ log: any MessageLog, _ store: any SessionStore
   ) -> Result<OpenedConnection, SourceFault> {
     let clientID: String
     let known: [String: SubscriptionState]
@@ -218,7 +219,7 @@ final class IntakeLoop {
       return .failure(.sessionStore(detail: "\(error)"))
     }
     do throws(SourceFault) {
-      let connection = try Connector.connect(settings, clientID: clientID)
+      let connection = try Connector.connect(settings, clientID: clientID, password: password)
       // MQTT 3.1.1 delivers at least once: it has no receive-maximum that says how many are in doubt.
       if settings.version == .mqtt5 { connection.inDoubt = try inDoubt(settings, log) }
       return .success(OpenedConnection(connection: connection, known: known))

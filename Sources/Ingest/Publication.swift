@@ -70,7 +70,7 @@ package enum Publication {
       mosquitto_int_option(
         handle, MOSQ_OPT_PROTOCOL_VERSION,
         settings.version == .mqtt5 ? MQTT_PROTOCOL_V5 : MQTT_PROTOCOL_V311))
-    try Connector.setCredentials(handle, settings)
+    try Connector.setCredentials(handle, settings, try Connector.password(of: settings))
     if let tls = settings.tls { try Connector.setTLS(handle, tls) }
     setCallbacks(handle)
     let code = mosquitto_connect(handle, settings.host, Int32(settings.port), Int32(settings.keepalive))

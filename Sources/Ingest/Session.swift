@@ -46,6 +46,11 @@ final class Session {
   private var droppedAtConnect: Int64?
   /// The broker has lost the session, and the log has not been told yet.
   private var hasToForget = false
+  /// With which the broker accepted us last. It stays in memory alone.
+  private var acceptedPassword: Secret?
+  /// What the next attempt shows instead of what the file has. A password is changed at two places, and whoever is
+  /// quicker here than at the broker is not to lose the session over it.
+  private(set) var oldPassword: Secret?
 
   init(
     _ settings: SourceSettings, number: Int, staging: Staging, log: any MessageLog,
@@ -94,6 +99,14 @@ final class Session {
     status.since = now
     if state != .connected { status.isSubscribed = false }
     if state != .parked { status.parkedFor = nil }
+  }
+
+  /// An attempt was refused: the next one shows the other password, where there are two.
+  func turnPassword(after fault: SourceFault, of connection: Connection?) {
+    // What was refused before may be in order now.
+    if case .open = phase { oldPassword = nil }
+    guard fault.isRefusalOfPassword, let connection else { return }
+    oldPassword = connection.password == acceptedPassword ? nil : acceptedPassword
   }
 
   /// Everything was written.
@@ -181,6 +194,11 @@ final class Session {
     if !acceptance.sessionPresent, !connection.inDoubt.isEmpty { hasToForget = true }
     connection.accept()
     phase = .open(connection)
+    acceptedPassword = connection.password
+    status.refusedCredential = oldPassword.map { _ in
+      "the broker refuses the password in \(settings.passwordFile ?? ""); the one that was there before still works and "
+        + "goes on, until the next restart"
+    }
     acceptedAt = now
     keepalive = acceptance.keepalive ?? settings.keepalive
     wrote(at: now)

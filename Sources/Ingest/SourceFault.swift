@@ -94,7 +94,8 @@ extension SourceFault {
       case .notYetValid: "check this machine's clock"
       case .hostName: "use the name in the certificate as the host in `url`"
       case .clientCertificate: "check `certificate_file` and `key_file`, and which authority the broker trusts"
-      case .other: "check that the port speaks TLS 1.2 or later"
+      case .other:
+        "check that the port speaks TLS 1.2 or later, with ephemeral keys (ECDHE) and AES-GCM or ChaCha20"
       }
     case .refused(let code, let version):
       switch Self.refusalKind(code: code, version: version) {
@@ -118,6 +119,12 @@ extension SourceFault {
     case .refused, .tls, .file, .settings: true
     default: false
     }
+  }
+
+  /// The broker refuses the user or the password; mosquitto says "not authorised" (0x87) of a wrong one.
+  var isRefusalOfPassword: Bool {
+    guard case .refused(let code, let version) = self else { return false }
+    return code == 0x87 || Self.refusalKind(code: code, version: version) == .credentials
   }
 
   private enum RefusalKind { case credentials, authorisation, version, clientID, other }

@@ -69,6 +69,8 @@ package struct SourceStatus: Sendable, Hashable {
   /// before: acknowledged and not taken twice.
   package var redelivered: Int64 = 0
   package var droppedByBroker: Dropped?
+  /// The password on disk is refused, and the one before it still works: for people; nil while that is not so.
+  package var refusedCredential: String?
   /// The in-flight window that was learned.
   package var window: Int?
 

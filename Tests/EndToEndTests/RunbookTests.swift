@@ -93,9 +93,9 @@ struct RunbookTests {
     try house.broker.publish("sensors/a/b", garbage, qos: 1)
     try stage.wait(for: "uplink")
     try stage.wait(for: "dead-letters")
-    for kind in ["", "uplink", "backlog", "dead-letters", "objective", "pipelines", "notification", "api", "clock"] {
-      try stage.run(kind)
-    }
+    for kind in [
+      "", "uplink", "backlog", "dead-letters", "objective", "pipelines", "notification", "api", "clock", "credentials",
+    ] { try stage.run(kind) }
     for kind in ["subscription", "dropped-by-broker"] { try stage.run(kind) }
 
     let text = try String(contentsOfFile: house.configurationPath, encoding: .utf8)

@@ -70,6 +70,26 @@ package final class Certificates: Sendable {
     strangeClient = try issue("strange-client", commonName: "client", by: other, names: nil)
   }
 
+  /// A certificate that nobody vouches for but itself.
+  /// - Parameters:
+  ///   - days: for which it is valid, from now on.
+  ///   - names: as in ``server``; nil: an authority.
+  package static func selfSigned(
+    _ commonName: String, days: Int, names: String? = "DNS:localhost,IP:127.0.0.1", in directory: TemporaryDirectory
+  ) throws -> Identity {
+    let identity = Identity(
+      certificate: directory.file("\(commonName).pem"), key: directory.file("\(commonName).key"))
+    let (status, output) = try ChildProcess.run(
+      "openssl",
+      [
+        "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj",
+        "/CN=\(commonName)", "-days", "\(days)", "-keyout", identity.key, "-out", identity.certificate, "-addext",
+        names.map { "subjectAltName=\($0)" } ?? "keyUsage=critical,keyCertSign,cRLSign",
+      ])
+    guard status == 0 else { throw OpenSSLFailed(description: output) }
+    return identity
+  }
+
   private struct OpenSSLFailed: Error, CustomStringConvertible {
     let description: String
   }

@@ -11,7 +11,8 @@ struct ReceiveCommand: AsyncParsableCommand {
     discussion: """
       Takes batches as docs/delivery-protocol.md says and keeps each reading exactly once: one fsynced \
       record per batch in DIR/batches.log, from which the memory of what it has is rebuilt at every start. \
-      SIGTERM and Ctrl-C stop it and print totals. SIGHUP reads the token and DIR/fail again.
+      SIGTERM and Ctrl-C stop it and print totals. SIGHUP reads tokens, certificate, key, authorities and \
+      DIR/fail again; where something of it cannot be used, nothing changes.
 
       EXAMPLES:
         forebay receive --listen 127.0.0.1:9000 --store /tmp/upstream
@@ -43,7 +44,7 @@ struct ReceiveCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Where the batches are kept.", valueName: "dir"))
   var store: String
 
-  @Option(help: ArgumentHelp("A file with the bearer token that senders must present.", valueName: "file"))
+  @Option(help: ArgumentHelp("A file with bearer tokens, one a line; senders must present one.", valueName: "file"))
   var tokenFile: String?
 
   @Option(help: ArgumentHelp("PEM file with the certificate chain for TLS.", valueName: "file"))
@@ -147,7 +148,7 @@ struct ReceiveCommand: AsyncParsableCommand {
     report(writer.opening, layout)
     let rules = try fail.map { rule throws(FaultGrammarError) in try FaultRule(rule) }
     let service = ReceiverService(
-      writer: writer, maximumBytes: maxBytes, token: try token(),
+      writer: writer, maximumBytes: maxBytes, tokens: try tokens(),
       faults: FaultPlan(try rules + faultFile(layout), seed: seed))
     guard var address = ListenAddress(listen) else { throw ValidationError("--listen \(listen)") }
     let context = try tls()
@@ -165,7 +166,7 @@ struct ReceiveCommand: AsyncParsableCommand {
     let progress = live ? Task { await printProgress(service) } : nil
     for await signal in signals {
       guard signal == SIGHUP else { break }
-      reload(layout, service)
+      reload(layout, service, server)
     }
     progress?.cancel()
     try await server.stopListening()
@@ -187,10 +188,13 @@ struct ReceiveCommand: AsyncParsableCommand {
     }
   }
 
-  private func reload(_ layout: BatchStoreLayout, _ service: ReceiverService) {
+  private func reload(_ layout: BatchStoreLayout, _ service: ReceiverService, _ server: ReceiverServer) {
     do {
+      // First what can fail.
       let plan = FaultPlan(try faultFile(layout), seed: seed)
-      service.reload(faults: plan, token: try token())
+      let (tokens, context) = (try tokens(), try tls())
+      service.reload(faults: plan, tokens: tokens)
+      server.adopt(context)
       StandardStream.output.write(line: "failing with \(plan.text)")
     } catch {
       StandardStream.error.write(line: "forebay receive: \(error); nothing was changed")
@@ -207,17 +211,22 @@ struct ReceiveCommand: AsyncParsableCommand {
     }
   }
 
-  private func token() throws -> Secret? {
-    guard let tokenFile else { return nil }
+  /// While a token is replaced, the old and the new one count: more than that is a mistake.
+  private static let mostTokens = 16
+
+  private func tokens() throws -> [Secret] {
+    guard let tokenFile else { return [] }
     switch ConfigurationFiles.system.read(tokenFile, 1 << 16) {
     case .failure(let fault): throw UnusableInput(place: tokenFile, reason: fault.reason)
     case .success(let contents):
       let text = String(decoding: contents.bytes, as: UTF8.self)
-      let token = text.split(whereSeparator: \.isWhitespace)
-      guard token.count == 1 else {
-        throw UnusableInput(place: tokenFile, reason: "does not hold one token")
+      let lines = text.split(whereSeparator: \.isNewline)
+        .map { $0.split(whereSeparator: \.isWhitespace) }.filter { !$0.isEmpty }
+      guard (1...ReceiveCommand.mostTokens).contains(lines.count), lines.allSatisfy({ $0.count == 1 }) else {
+        throw UnusableInput(
+          place: tokenFile, reason: "does not hold tokens, one a line, at most \(ReceiveCommand.mostTokens)")
       }
-      return Secret(String(token[0]))
+      return lines.map { Secret(String($0[0])) }
     }
   }
 

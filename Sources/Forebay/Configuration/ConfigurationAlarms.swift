@@ -12,6 +12,14 @@ extension ConfigurationDecoder {
     section.set(&alarms.longestWait, from: "backlog") {
       $0.duration(in: 60 * ConfigurationDecoder.second...30 * ConfigurationDecoder.day)
     }
+    let longest = 60 * ConfigurationDecoder.second...365 * ConfigurationDecoder.day
+    section.set(&alarms.expiryTicket, from: "expiry_ticket") { $0.duration(in: longest) }
+    let page = section.optional("expiry_page")
+    if let page, let duration = page.duration(in: longest) { alarms.expiryPage = duration }
+    if alarms.expiryPage > alarms.expiryTicket, let page {
+      page.error("a page comes after a ticket, not before it", hint: "choose at most expiry_ticket")
+    }
+    alarms.expiryPage = min(alarms.expiryPage, alarms.expiryTicket)
     section.set(&notifications.webhook, from: "webhook", webhook)
     section.set(&notifications.mqtt, from: "mqtt") { mqttNotifications($0, sources: sources) }
     section.set(&notifications.interval, from: "interval") {

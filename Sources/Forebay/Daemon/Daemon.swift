@@ -21,6 +21,7 @@ final class Daemon: Sendable {
   let oversight: Oversight
   let dropsMemory: BrokerDropsMemory
   let notifier: Notifier
+  let credentials = CredentialWatch()
   let meters: StageMeters
   let exporter: TelemetryExporter
   /// Of the log, for figures.

@@ -37,7 +37,16 @@ extension Daemon {
       pipelines: figures.pipelines.map { StatusReport.Pipeline($0, now: now) },
       replays: figures.replays.isEmpty ? [] : try replayReports(),
       uplinks: figures.uplinks.map { StatusReport.Uplink($0, now: now.monotonic) },
-      alarms: alarmReports(), objectives: oversight.objectives)
+      alarms: alarmReports(), objectives: oversight.objectives,
+      credentials: credentialStates().map { StatusReport.Credential($0, now: now.wall) })
+  }
+
+  /// As they were at the last look, judged by the time of now.
+  func credentialStates() -> [CredentialState] {
+    let now = SystemClock.source()
+    return credentials.sights.map {
+      CredentialState($0, oversight.settings, now: now.wall, isCertain: now.quality == .synchronised)
+    }
   }
 
   private func alarmReports() -> [StatusReport.Alarm] {

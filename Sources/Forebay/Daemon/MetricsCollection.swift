@@ -21,6 +21,7 @@ extension Daemon {
 
   func gatherMetrics(into sink: inout some MetricsSink) async {
     if let figures = try? await figures() { figures.gather(into: &sink) }
+    CredentialState.gather(credentialStates(), now: SystemClock.wall(), into: &sink)
     Daemon.gatherState(isOpen: spool.state.isOpen, tracesLost: meters.traces.lost, into: &sink)
     meters.registry.collect(into: &sink)
   }

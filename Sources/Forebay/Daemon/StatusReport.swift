@@ -126,6 +126,31 @@ struct StatusReport: Codable, Sendable {
     }
   }
 
+  /// A file with a certificate, a key, a password or a token.
+  struct Credential: Codable, Sendable {
+    /// `source floor`, `uplink central`, `status`, `webhook` or `telemetry`.
+    var holder: String
+    /// ``CredentialFile/Role``
+    var role: String
+    var path: String
+    /// ``CredentialState/Standing``
+    var state: String
+    /// RFC 3339: when it is no longer of use; nil where it does not run out, or cannot be read.
+    var validUntil: String?
+    /// Until then; below zero afterwards.
+    var remainingSeconds: Double?
+
+    /// - Parameter now: wall nanoseconds.
+    init(_ state: CredentialState, now: Int64) {
+      holder = state.file.holder
+      role = state.file.role.rawValue
+      path = state.file.path
+      self.state = state.standing.rawValue
+      validUntil = state.end.map(CredentialState.date)
+      remainingSeconds = state.end.map { Double($0) - Double(now / 1_000_000_000) }
+    }
+  }
+
   var version = 1
   var gateway: String
   var site: String?
@@ -147,4 +172,6 @@ struct StatusReport: Codable, Sendable {
   var alarms: [Alarm]
   /// Nil: from a daemon that keeps none.
   var objectives: [ObjectiveReport]?
+  /// Nil: from a daemon that does not say.
+  var credentials: [Credential]?
 }

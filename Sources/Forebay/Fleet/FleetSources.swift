@@ -155,6 +155,7 @@ struct FleetSources: Sendable, Hashable {
   private static func context(_ credentials: FleetTarget.Credentials) throws -> NIOSSLContext {
     var configuration = TLSConfiguration.makeClientConfiguration()
     configuration.minimumTLSVersion = .tlsv12
+    configuration.cipherSuites = TransportSecurity.cipherSuites
     func certificates(_ path: String) throws -> [NIOSSLCertificate] {
       do {
         let certificates = try NIOSSLCertificate.fromPEMFile(path)

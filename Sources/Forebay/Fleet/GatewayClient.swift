@@ -1,3 +1,4 @@
+internal import Delivery
 internal import Glibc
 import NIOCore
 import NIOHTTP1
@@ -252,21 +253,18 @@ final class GatewayClient: @unchecked Sendable {  // Its variables are touched o
   private static func failure(_ error: any Error) -> PullFailure {
     switch error {
     case let failure as PullFailure: return failure
-    case is NIOSSLExtraError: return PullFailure(.invalid, "wrong certificate: it is not for this host")
-    case is NIOSSLError, is BoringSSLError:
-      // The library tells the reasons apart in its text only.
-      let text = "\(error)"
-      if text.contains("CERTIFICATE_VERIFY_FAILED") {
+    case is NIOSSLExtraError, is NIOSSLError, is BoringSSLError:
+      switch TLSFault(error) {
+      case .otherName: return PullFailure(.invalid, "wrong certificate: it is not for this host")
+      case .certificate:
         let cause = "no authority that is trusted vouches for it, or it has expired"
         return PullFailure(.invalid, "wrong certificate: \(cause)")
-      }
-      if text.contains("WRONG_VERSION_NUMBER") || text.contains("HTTP_REQUEST") {
-        return PullFailure(.invalid, "what answers does not speak TLS")
-      }
-      if text.contains("ALERT") {
+      case .version, .suite, .notTLS: return PullFailure(.invalid, TLSFault(error)?.words ?? "")
+      case .refusedUs:
         return PullFailure(.unreachable, "it refuses the TLS connection: does it ask for a client's certificate?")
+      case .other, nil:
+        return PullFailure(.unreachable, "the TLS connection failed: \(Output.plain("\(error)", limit: 120))")
       }
-      return PullFailure(.unreachable, "the TLS connection failed: \(Output.plain(text, limit: 120))")
     case HTTPParserError.invalidEOFState: return PullFailure(.unreachable, "the answer ends in its middle")
     case is HTTPParserError: return PullFailure(.invalid, "what answers is not HTTP")
     default: return PullFailure(.unreachable, "the connection broke: \(words(error))")

@@ -50,6 +50,7 @@ extension Daemon {
     sight.configuration = configurationAlarm
     sight.tables = tableFaults
     sight.api = api.fault
+    sight.credentials = credentials.look(at: configuration.withLock { $0.credentialFiles })
     sight.paused = uplinks.paused
     sight.parked = spool.space.parked
     sight.trouble = pipelines.trouble

@@ -161,8 +161,8 @@ final class Oversight: Sendable {
       }
       if state.isStopping { return [AlarmEvent]() }
       let conditions =
-        sight.conditions(longestWait: state.settings.longestWait) + state.objectiveConditions
-        + state.reported.values
+        sight.conditions(longestWait: state.settings.longestWait) + sight.credentialConditions(state.settings)
+        + state.objectiveConditions + state.reported.values
       let events = state.board.look(conditions, unknown: sight.unknown, monotonic: now.monotonic, wall: now.wall)
       if !events.isEmpty { state.rhythm.hurry() }
       // Within the lock: who is told how things stand must not hear of an older look after a newer one.

@@ -32,6 +32,8 @@ struct Sight: Sendable {
   /// Why the configuration was refused.
   var configuration: String?
   var tables: [String] = []
+  /// The files of credentials, as they lie on disk.
+  var credentials: [CredentialSight] = []
   /// Why the HTTP API is not there as it is configured.
   var api: String?
   /// The uplinks that an operator has stopped.
@@ -57,6 +59,18 @@ extension Sight {
   /// Hours of room below which somebody should know, and below which somebody is called.
   private static let shortRoom = 24.0
   private static let shortestRoom = 4.0
+
+  /// What runs out, cannot be read, or is refused while an older one still works.
+  func credentialConditions(_ settings: AlarmSettings) -> [AlarmCondition] {
+    let files = credentials.compactMap {
+      CredentialState($0, settings, now: now.wall, isCertain: now.quality == .synchronised).condition
+    }
+    func refused(_ holder: String, _ text: String?) -> AlarmCondition? {
+      text.map { AlarmCondition(.credentials, subject: holder, severity: .ticket, text: "\(holder): \($0)") }
+    }
+    return files + sources.compactMap { refused("source \($0.name)", $0.refusedCredential) }
+      + uplinks.compactMap { refused("uplink \($0.name)", $0.refusedCredential) }
+  }
 
   /// Everything that is wrong.
   /// - Parameter longestWait: nanoseconds that something may wait.

@@ -3,6 +3,8 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 import NIOSSL
+import Synchronization
+import Telemetry
 
 /// HTTP/1.1 in front of a ``ReceiverService``: collects requests, bounded, and writes what it says.
 final class ReceiverServer: Sendable {
@@ -10,19 +12,23 @@ final class ReceiverServer: Sendable {
   let port: Int
   private let channel: any Channel
   private let group: MultiThreadedEventLoopGroup
+  private let door: ReceiverDoor
 
-  private init(port: Int, channel: any Channel, group: MultiThreadedEventLoopGroup) {
+  private init(port: Int, channel: any Channel, group: MultiThreadedEventLoopGroup, door: ReceiverDoor) {
     self.port = port
     self.channel = channel
     self.group = group
+    self.door = door
   }
 
   /// Listens. Port 0 means any free port.
   ///
   /// - Parameter tls: nil: without TLS.
   static func start(
-    host: String, port: Int, tls: NIOSSLContext?, maximumBytes: Int, service: ReceiverService
+    host: String, port: Int, tls: NIOSSLContext?, maximumBytes: Int, service: ReceiverService,
+    limits: ReceiverLimits = ReceiverLimits()
   ) async throws -> ReceiverServer {
+    let door = ReceiverDoor(context: tls, limits: limits)
     // Two loops: one checks digests while the other reads.
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
     do {
@@ -32,19 +38,24 @@ final class ReceiverServer: Sendable {
         .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
         .childChannelInitializer { channel in
           channel.eventLoop.makeCompletedFuture {
+            guard door.enter() else { throw ReceiverDoor.TooMany() }
+            channel.closeFuture.whenComplete { _ in door.leave() }
             let pipeline = channel.pipeline.syncOperations
-            if let tls { try pipeline.addHandler(NIOSSLServerHandler(context: tls)) }
+            if let tls = door.context { try pipeline.addHandler(NIOSSLServerHandler(context: tls)) }
             try pipeline.configureHTTPServerPipeline(withErrorHandling: true)
-            try pipeline.addHandler(ReceiverHandler(service: service, maximumBytes: maximumBytes))
+            try pipeline.addHandler(ReceiverHandler(service: service, maximumBytes: maximumBytes, limits: limits))
           }
         }
         .bind(host: host, port: port).get()
-      return ReceiverServer(port: channel.localAddress?.port ?? port, channel: channel, group: group)
+      return ReceiverServer(port: channel.localAddress?.port ?? port, channel: channel, group: group, door: door)
     } catch {
       try? await group.shutdownGracefully()
       throw error
     }
   }
+
+  /// Another certificate, for connections that begin from now on.
+  func adopt(_ tls: NIOSSLContext?) { door.context = tls }
 
   /// Takes no more connections. Those that are open go on.
   func stopListening() async throws { try await channel.close() }
@@ -62,6 +73,7 @@ final class ReceiverServer: Sendable {
     var configuration = TLSConfiguration.makeServerConfiguration(
       certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(privateKey))
     configuration.minimumTLSVersion = .tlsv12
+    configuration.cipherSuites = TransportSecurity.cipherSuites
     if let clientAuthorities {
       configuration.trustRoots = .file(clientAuthorities)
       // A sender has no host name that could be compared.
@@ -71,6 +83,44 @@ final class ReceiverServer: Sendable {
   }
 }
 
+/// What senders may take of a receiver.
+struct ReceiverLimits: Sendable, Hashable {
+  /// Connections at once: each may hold a body of the largest size, of senders that have shown a token.
+  var connections = 256
+  /// Nanoseconds until the head of a request, or the next piece of its body, is there; longer than senders keep
+  /// connections that they do not use (30 s).
+  var silence: Int64 = 60_000_000_000
+}
+
+/// What all connections of a receiver share.
+private final class ReceiverDoor: Sendable {
+  struct TooMany: Error {}
+
+  private let state: Mutex<(context: NIOSSLContext?, open: Int)>
+  private let limits: ReceiverLimits
+
+  init(context: NIOSSLContext?, limits: ReceiverLimits) {
+    state = Mutex((context, 0))
+    self.limits = limits
+  }
+
+  var context: NIOSSLContext? {
+    get { state.withLock { $0.context } }
+    set { state.withLock { $0.context = newValue } }
+  }
+
+  /// Whether there is room for one more.
+  func enter() -> Bool {
+    state.withLock { state in
+      guard state.open < limits.connections else { return false }
+      state.open += 1
+      return true
+    }
+  }
+
+  func leave() { state.withLock { $0.open -= 1 } }
+}
+
 /// One connection. The pipelining handler in front of it lets one request through at a time.
 private final class ReceiverHandler: ChannelInboundHandler {
   typealias InboundIn = HTTPServerRequestPart
@@ -78,27 +128,59 @@ private final class ReceiverHandler: ChannelInboundHandler {
 
   private let service: ReceiverService
   private let maximumBytes: Int
+  private let limits: ReceiverLimits
   private var head: HTTPRequestHead?
+  private var fields: [String: String] = [:]
   private var body = ByteBuffer()
   private var tooLong = false
+  /// Who shows no token: nothing of the body is kept.
+  private var isStranger = false
+  /// Ends a connection that says nothing; nil while a request is being answered.
+  private var silence: Scheduled<Void>?
+  /// Whole requests without an answer.
+  private var unanswered = 0
 
-  init(service: ReceiverService, maximumBytes: Int) {
+  init(service: ReceiverService, maximumBytes: Int, limits: ReceiverLimits) {
     self.service = service
     self.maximumBytes = maximumBytes
+    self.limits = limits
+  }
+
+  func handlerAdded(context: ChannelHandlerContext) { expectWord(context.channel) }
+
+  func handlerRemoved(context: ChannelHandlerContext) { silence?.cancel() }
+
+  private func answered(_ channel: any Channel) {
+    unanswered -= 1
+    if unanswered == 0, channel.isActive { expectWord(channel) }
+  }
+
+  private func expectWord(_ channel: any Channel) {
+    silence?.cancel()
+    silence = channel.eventLoop.scheduleTask(in: .nanoseconds(limits.silence)) { channel.close(promise: nil) }
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     switch unwrapInboundIn(data) {
     case .head(let head):
       self.head = head
+      expectWord(context.channel)
       body = ByteBuffer()
       tooLong = false
+      fields = [:]
+      for (name, value) in head.headers {
+        let name = name.lowercased()
+        fields[name] = fields[name].map { "\($0),\(value)" } ?? value
+      }
+      isStranger = !service.isAuthorised(fields)
       if head.headers.first(name: "Expect")?.lowercased() == "100-continue" {
         let answer = HTTPResponseHead(version: head.version, status: .continue)
         context.writeAndFlush(wrapOutboundOut(.head(answer)), promise: nil)
       }
     case .body(var part):
       // A body that is too long is read to its end, so that the sender gets the answer, and not kept.
+      if !isStranger { expectWord(context.channel) }
+      if isStranger { break }
       if tooLong || body.readableBytes + part.readableBytes > maximumBytes {
         tooLong = true
         body = ByteBuffer()
@@ -107,19 +189,19 @@ private final class ReceiverHandler: ChannelInboundHandler {
       }
     case .end:
       guard let head else { return }
-      var fields: [String: String] = [:]
-      for (name, value) in head.headers {
-        let name = name.lowercased()
-        fields[name] = fields[name].map { "\($0),\(value)" } ?? value
-      }
+      silence?.cancel()
+      silence = nil
+      unanswered += 1
       let request = ReceiverRequest(
         method: head.method.rawValue, fields: fields, body: Array(body.readableBytesView),
         tooLong: tooLong)
       body = ByteBuffer()
       let channel = context.channel
       let keepAlive = head.isKeepAlive
+      let own = NIOLoopBound(self, eventLoop: context.eventLoop)
       service.handle(request) { reply in
         ReceiverHandler.write(reply, to: channel, version: head.version, keepAlive: keepAlive)
+        if reply != .silence { channel.eventLoop.execute { own.value.answered(channel) } }
       }
     }
   }

@@ -76,26 +76,26 @@ final class ReceiverService: Sendable {
 
   private struct State {
     var faults: FaultPlan
-    var token: Secret?
+    var tokens: [Secret]
     var totals = ReceiverTotals()
   }
 
   /// - Parameters:
   ///   - maximumBytes: of a body, compressed and uncompressed.
-  ///   - token: what senders must present; nil: nothing.
-  init(writer: StoreWriter, maximumBytes: Int, token: Secret?, faults: FaultPlan) {
+  ///   - tokens: of which senders must present one; empty: nothing.
+  init(writer: StoreWriter, maximumBytes: Int, tokens: [Secret], faults: FaultPlan) {
     self.writer = writer
     self.maximumBytes = maximumBytes
-    state = Mutex(State(faults: faults, token: token))
+    state = Mutex(State(faults: faults, tokens: tokens))
   }
 
   var totals: ReceiverTotals { state.withLock { $0.totals } }
 
-  /// From now on fails after these rules, and asks for this token.
-  func reload(faults: FaultPlan, token: Secret?) {
+  /// From now on fails after these rules, and asks for one of these tokens.
+  func reload(faults: FaultPlan, tokens: [Secret]) {
     state.withLock { state in
       state.faults = faults
-      state.token = token
+      state.tokens = tokens
     }
   }
 
@@ -107,7 +107,7 @@ final class ReceiverService: Sendable {
         .answer(.init(status: 405, fields: ["Allow": "POST"], body: error("method-not-allowed"))))
     }
     if let rule = fault(for: request) { return fail(request, rule, reply: reply) }
-    guard isAuthorised(request) else {
+    guard isAuthorised(request.fields) else {
       return reply(
         .answer(
           .init(
@@ -263,11 +263,16 @@ final class ReceiverService: Sendable {
   }
 
   /// Takes as long for every token that is wrong as for the right one.
-  private func isAuthorised(_ request: ReceiverRequest) -> Bool {
-    guard let token = state.withLock({ $0.token }) else { return true }
-    let expected = Digest(of: Array("Bearer ".utf8), token.revealed).bytes
-    let given = Digest(of: Array((request.fields["authorization"] ?? "").utf8)).bytes
-    return zip(expected, given).reduce(UInt8(0)) { $0 | ($1.0 ^ $1.1) } == 0
+  /// Whether the header fields have a token that counts: how long the answer takes says nothing of any.
+  func isAuthorised(_ fields: [String: String]) -> Bool {
+    let tokens = state.withLock { $0.tokens }
+    if tokens.isEmpty { return true }
+    let given = Digest(of: Array((fields["authorization"] ?? "").utf8)).bytes
+    var isKnown = false
+    for token in tokens where areSameSecrets(Digest(of: Array("Bearer ".utf8), token.revealed).bytes, given) {
+      isKnown = true
+    }
+    return isKnown
   }
 
   // MARK: Failing

@@ -238,6 +238,18 @@ struct StatusScreen {
         spool.directory,
       ], width: width, indentation: 7
     ).map { ScreenLine($0) }
+    if let credentials = report.credentials, !credentials.isEmpty {
+      let first = credentials.filter { $0.remainingSeconds != nil }
+        .min { ($0.remainingSeconds ?? 0) < ($1.remainingSeconds ?? 0) }
+      let end = first.map { first in
+        let left = first.remainingSeconds ?? 0
+        let when = left < 0 ? "ran out" : "runs out in \(Output.duration(seconds: left))"
+        return "the first to end: \(text(first.role)) of \(text(first.holder)), \(when)"
+      }
+      lines += ScreenText.flow(
+        ["credentials  \(Output.count(Int64(credentials.count), "file"))", end ?? ""], width: width, indentation: 13
+      ).map { ScreenLine($0) }
+    }
     if let parked = spool.parked {
       lines += ScreenText.wrap("  PARKED: \(text(parked))", width: width, indentation: 4).enumerated().map {
         ScreenLine($0.element, .bad, toned: $0.offset == 0 ? 9 : 0)

@@ -153,6 +153,7 @@ final class BrokerPublisher {
         let files = [tls.caFile, tls.certificateFile, tls.keyFile].compactMap { $0 }
         throw .settings("\(files.joined(separator: ", ")): \(String(cString: mosquitto_strerror(code)))")
       }
+      try check(mosquitto_tls_opts_set(handle, 1, nil, TransportSecurity.cipherSuites))
     }
   }
 

@@ -2,7 +2,7 @@
 /// URIs of its subject alternative name. Others are left out.
 ///
 /// Who signed it is checked before by TLS; here it is only read, and what cannot be read has no names.
-enum CertificateNames {
+package enum CertificateNames {
   private static let commonName: [UInt8] = [0x55, 0x04, 0x03]
   private static let alternativeName: [UInt8] = [0x55, 0x1D, 0x11]
   private enum Tag {
@@ -19,7 +19,7 @@ enum CertificateNames {
     static let names: Set<UInt8> = [0x81, 0x82, 0x86]
   }
 
-  static func read(der: [UInt8]) -> [String] {
+  package static func read(der: [UInt8]) -> [String] {
     var outer = Elements(der[...])
     guard let certificate = outer.next(), certificate.tag == Tag.sequence else { return [] }
     var inner = Elements(certificate.content)

@@ -19,10 +19,18 @@ struct GuardedChannel: ServerChildChannel {
     let client = ClientAddress.text(channel.remoteAddress)
     guard guardian.enter(client) else { return channel.eventLoop.makeFailedFuture(TooMany()) }
     channel.closeFuture.whenComplete { _ in guardian.leave(client) }
-    guard let context = guardian.context else { return base.setup(channel: channel, logger: logger) }
+    guard let context = guardian.context else { return http(channel, logger) }
     return channel.eventLoop.makeCompletedFuture {
       try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: context))
-    }.flatMap { base.setup(channel: channel, logger: logger) }
+    }.flatMap { http(channel, logger) }
+  }
+
+  private func http(_ channel: any Channel, _ logger: Logger) -> EventLoopFuture<Value> {
+    base.setup(channel: channel, logger: logger).map { value in
+      // A channel that closed meanwhile takes no handlers. It is not failed: what was set up has to come to its end.
+      do { try OriginForm.install(in: channel) } catch { channel.close(promise: nil) }
+      return value
+    }
   }
 
   func handle(value: Value, logger: Logger) async { await base.handle(value: value, logger: logger) }

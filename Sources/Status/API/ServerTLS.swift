@@ -1,4 +1,5 @@
 internal import NIOSSL
+internal import Telemetry
 
 extension StatusServerSettings.TLS {
   /// Reads the files.
@@ -14,6 +15,7 @@ extension StatusServerSettings.TLS {
     var configuration = TLSConfiguration.makeServerConfiguration(
       certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(key))
     configuration.minimumTLSVersion = .tlsv12
+    configuration.cipherSuites = TransportSecurity.cipherSuites
     configuration.applicationProtocols = ["http/1.1"]
     if let clientAuthorityFile {
       configuration.trustRoots = .certificates(try certificates(clientAuthorityFile, "the clients' authorities"))

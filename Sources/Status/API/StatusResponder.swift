@@ -64,6 +64,7 @@ struct StatusResponder: Sendable {
     try await writer.write(response: head, body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
   }
 
+  private static let host = HTTPField.Name("Host") ?? .contentSecurityPolicy
   private static let referrerPolicy = HTTPField.Name("Referrer-Policy") ?? .contentSecurityPolicy
   private static let resourcePolicy = HTTPField.Name("Cross-Origin-Resource-Policy") ?? .contentSecurityPolicy
 
@@ -85,6 +86,10 @@ struct StatusResponder: Sendable {
     if let host = request.head.authority, !gate.rules.permits(host: host) {
       throw Problem(421, "Misdirected request", "this server does not answer for the host that was asked")
     }
+    // The first stands in the authority; of two somebody before us may have believed the other (RFC 9112, section 3.2).
+    guard request.head.headerFields[values: StatusResponder.host].isEmpty else {
+      throw .invalid("the host is named twice")
+    }
     guard let target = RequestTarget(request.head.path ?? "") else {
       throw .invalid("the path or the query cannot be read")
     }
@@ -102,6 +107,8 @@ struct StatusResponder: Sendable {
         405, "Method not allowed", "this resource takes \(permitted.joined(separator: ", "))",
         headers: [.allow: permitted.joined(separator: ", ")])
     }
+    // Probes of HTTP/1.0 name none, and ask for what is open to everybody.
+    guard request.head.authority != nil || route.role == nil else { throw .invalid("the host is not named") }
     let caller = try await gate.caller(for: route, request.head, channel)
     if let unknown = target.parameters.keys.filter({ !route.parameters.contains($0) }).min() {
       throw .invalid("this resource has no parameter \(unknown.shortened(to: 64))")

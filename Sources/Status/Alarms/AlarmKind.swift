@@ -8,6 +8,8 @@ package enum AlarmKind: String, Sendable, Hashable, CaseIterable, Codable {
   case clock
   /// The configuration was refused, and another one runs.
   case configuration
+  /// A certificate, a token or a password runs out, cannot be read or is refused.
+  case credentials
   /// Dead letters went before their time.
   case deadLetters = "dead-letters"
   /// The disk, or the spool, will be full soon.

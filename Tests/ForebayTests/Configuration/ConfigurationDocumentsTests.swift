@@ -168,10 +168,18 @@ struct ConfigurationDocumentsTests {
         .init(
           name: "n", state: .ok, target: 1, periodSeconds: 1, measured: 1, good: 1, bad: 1, budgetRemaining: 1,
           burnRate5m: 1, burnRate30m: 1, burnRate1h: 1, burnRate6h: 1, burnRate3d: 1)
+      ],
+      credentials: [
+        .init(
+          CredentialState(
+            CredentialSight(
+              file: .init(holder: "h", role: .certificate, path: "/p"),
+              periods: .success([.init(notBefore: 0, notAfter: 1)])), AlarmSettings(), now: 0, isCertain: true), now: 0)
       ])
+    words += CredentialFile.Role.allCases.map(\.rawValue) + CredentialState.Standing.allCases.map(\.rawValue)
     words += AlarmKind.allCases.map(\.rawValue) + ObjectiveName.allCases.map(\.rawValue)
     words += AlarmSeverity.allCases.map(\.rawValue) + ObjectiveReport.State.allCases.map(\.rawValue)
-    let sections = ["sources", "pipelines", "uplinks", "alarms", "expectations", "objectives"]
+    let sections = ["sources", "pipelines", "uplinks", "alarms", "expectations", "objectives", "credentials"]
     for line in try Output.json(report).split(separator: "\n") {
       let parts = line.split(separator: "\"")
       guard parts.count >= 2, parts[1].allSatisfy({ $0.isLetter }), line.contains("\" : ") else { continue }

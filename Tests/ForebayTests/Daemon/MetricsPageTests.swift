@@ -106,6 +106,11 @@ struct MetricsPageTests {
 
     var page = PrometheusPage()
     figures().gather(into: &page)
+    let certificate = CredentialSight(
+      file: CredentialFile(holder: "uplink central", role: .certificate, path: "/c"),
+      periods: .success([CertificatePeriod(notBefore: 0, notAfter: 100)]))
+    CredentialState.gather(
+      [CredentialState(certificate, AlarmSettings(), now: 0, isCertain: true)], now: 0, into: &page)
     Daemon.gatherState(isOpen: true, tracesLost: 0, into: &page)
     meters.registry.collect(into: &page)
     return String(decoding: page.document(), as: UTF8.self)

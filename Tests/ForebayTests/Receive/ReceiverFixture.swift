@@ -18,7 +18,7 @@ final class RunningReceiver: Sendable {
 
   init(
     _ directory: TemporaryDirectory, fail: [String] = [], token: String? = nil,
-    maximumBytes: Int = 1 << 20, tls: NIOSSLContext? = nil,
+    maximumBytes: Int = 1 << 20, tls: NIOSSLContext? = nil, limits: ReceiverLimits = ReceiverLimits(),
     write: @escaping BatchStoreFile.Write = BatchStoreFile.systemWrite
   ) async throws {
     self.directory = directory
@@ -26,10 +26,11 @@ final class RunningReceiver: Sendable {
       1_700_000_000_000
     }
     service = ReceiverService(
-      writer: writer, maximumBytes: maximumBytes, token: token.map { Secret($0) },
+      writer: writer, maximumBytes: maximumBytes, tokens: token.map { [Secret($0)] } ?? [],
       faults: FaultPlan(try fail.map { try FaultRule($0) }, seed: 1))
     server = try await ReceiverServer.start(
-      host: "127.0.0.1", port: 0, tls: tls, maximumBytes: maximumBytes, service: service)
+      host: "127.0.0.1", port: 0, tls: tls, maximumBytes: maximumBytes, service: service,
+      limits: limits)
   }
 
   func stop() async throws {

@@ -180,7 +180,7 @@ import Testing
     #expect(try receiver.send(batch).status == 401)
     #expect(try receiver.send(batch, fields: ["Authorization": "Bearer sesam"]).status == 401)
     #expect(try receiver.send(batch, fields: ["Authorization": "Bearer sesame"]).status == 200)
-    receiver.service.reload(faults: FaultPlan(), token: Secret("new"))
+    receiver.service.reload(faults: FaultPlan(), tokens: [Secret("new")])
     #expect(try receiver.send(batch, fields: ["Authorization": "Bearer sesame"]).status == 401)
     try await receiver.stop()
   }
@@ -211,7 +211,7 @@ import Testing
       let receiver = try await RunningReceiver(TemporaryDirectory("receiver"), fail: ["\(rule)"])
       let batch = try FixtureBatch.chain([3])[0]
       let answer = try receiver.send(batch)
-      receiver.service.reload(faults: FaultPlan(), token: nil)
+      receiver.service.reload(faults: FaultPlan(), tokens: [])
       #expect(try receiver.exported() == (stores ? batch.lines : []), sourceLocation: sourceLocation)
       let again = try receiver.send(batch)
       #expect(again.status == 200 && again.body == receipt(batch), sourceLocation: sourceLocation)
