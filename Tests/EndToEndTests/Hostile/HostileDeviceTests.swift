@@ -169,7 +169,7 @@ struct HostileDeviceTests {
       ["status", "--socket", house.spool + "/forebay.sock"], ["log", "show", "--last", "10000"] + place,
       ["dead-letters", "list", "--limit", "1000"] + place, ["dead-letters", "counts"] + place,
       ["devices", "--pipeline", "remembering", "--limit", "1000"] + place,
-      ["devices", "--pipeline", "named", "--limit", "1000", "--values"] + place, ["audit"] + place,
+      ["devices", "--pipeline", "named", "--limit", "1000"] + place, ["audit"] + place,
     ]
     for command in commands {
       let output = try ChildProcess.run(House.forebay, command).output
