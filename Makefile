@@ -18,6 +18,8 @@ KILL_ROUNDS ?= 200
 # Places at which `make test-powercut` cuts the power, and rounds of `make test-park`.
 POWERCUT_CUTS ?= 200
 PARK_ROUNDS ?= 50
+# Distinct topics of `make test-hostile`.
+HOSTILE_TOPICS ?= 1000000
 # Real rows where they lie beside the repository; made-up ones otherwise.
 DEMO_DATA := ../shared/data/nab
 DEMO_OPTIONS ?= $(if $(wildcard $(DEMO_DATA)),--data $(DEMO_DATA))
@@ -102,6 +104,12 @@ test-powercut: deps ## Cut the power at POWERCUT_CUTS places of a recorded run, 
 	swift build $(SWIFT_TEST_FLAGS) --build-tests
 	FOREBAY_POWERCUT_CUTS=$(POWERCUT_CUTS) FOREBAY_FIGURES=$(CURDIR)/docs/guarantees.md \
 	  swift test $(SWIFT_TEST_FLAGS) --skip-build --filter EndToEndTests.PowerCutTests --no-parallel
+
+.PHONY: test-hostile
+test-hostile: deps ## Send bad inputs of every kind, and a million topics (10 minutes)
+	swift build $(SWIFT_TEST_FLAGS) --build-tests
+	FOREBAY_HOSTILE_TOPICS=$(HOSTILE_TOPICS) FOREBAY_FIGURES=$(CURDIR)/docs/guarantees.md \
+	  swift test $(SWIFT_TEST_FLAGS) --skip-build --filter EndToEndTests.HostileDeviceTests --no-parallel
 
 .PHONY: test-park
 test-park: deps ## Make the disk full or fail PARK_ROUNDS times under load (3 minutes)

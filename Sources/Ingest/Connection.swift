@@ -42,10 +42,6 @@ final class Connection: @unchecked Sendable {
   static let droppedTopic = "$SYS/broker/publish/messages/dropped"
   /// The largest packet that is no PUBLISH: all those a broker sends are small.
   static let controlLimit = 16_384
-  /// The largest PUBLISH that is read from a broker that cannot be told our limit (MQTT 3.1.1); what
-  /// exceeds the limit is acknowledged, counted and not taken, as an MQTT 5 broker would have done.
-  static let publishLimit311 = 32 << 20
-
   let handle: OpaquePointer
   let settings: SourceSettings
   /// What was shown to the broker with the user's name.
@@ -72,6 +68,8 @@ final class Connection: @unchecked Sendable {
   var takenPart = 0
   /// Bytes of such a packet that are still in the socket, and since when (monotonic nanoseconds).
   var waitingPart: (bytes: Int, since: Int64)?
+  /// A packet that is too large, while it is passed over.
+  var skipped: OversizePublish?
   /// The library stopped while TLS may still hold decrypted bytes: read without asking the socket.
   var mayHoldDecrypted = false
   /// `MSG_PEEK` shows packets here before the library reads them.
@@ -96,9 +94,13 @@ final class Connection: @unchecked Sendable {
   var isTLS: Bool { settings.tls != nil }
   var wantsWrite: Bool { mosquitto_want_write(handle) }
 
-  var publishLimit: Int {
-    settings.version == .mqtt5 ? Int(settings.maximumPacketSize) : Connection.publishLimit311
-  }
+  /// Bytes above the limit that a packet may have. Brokers that were told it count differently: mosquitto 2.0 leaves
+  /// out the first byte and sends packets of one byte too many.
+  static let tolerance = 256
+
+  /// The largest PUBLISH that is taken. Larger ones come from brokers that cannot be told (MQTT 3.1.1): they are
+  /// acknowledged, counted and not taken, much as an MQTT 5 broker would have done.
+  var publishLimit: Int { Int(settings.maximumPacketSize) + Connection.tolerance }
 
   /// Only while nothing of this source is staged: the acknowledgements of all that was read leave.
   func write() throws(SourceFault) {

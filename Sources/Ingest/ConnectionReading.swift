@@ -50,6 +50,11 @@ extension Connection {
         if insidePublish { return isDry ? .dry : .more }
         if isFull { return .full }
       }
+      if skipped != nil {
+        if let end = skip() { return end }
+        budget -= 1
+        continue
+      }
       let room = UnsafeMutableRawBufferPointer(rebasing: peeked[takenPart...])
       let count = recv(socket, room.baseAddress, room.count, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT))
       guard count > 0 else {
@@ -60,7 +65,7 @@ extension Connection {
       }
       let scan = PacketScan(
         UnsafeRawBufferPointer(rebasing: peeked[..<(takenPart + count)]), publishLimit: publishLimit,
-        controlLimit: Connection.controlLimit)
+        controlLimit: Connection.controlLimit, hasProperties: settings.version == .mqtt5)
       if scan.packets > 0 || scan.rest == .publish { (takenPart, waitingPart) = (0, nil) }
       for _ in 0..<scan.packets {
         if let fault = readOne() { return .lost(fault) }
@@ -76,12 +81,40 @@ extension Connection {
       case .publish:
         insidePublish = true
       case .tooLarge(let bytes, let limit):
-        return .lost(.packetTooLarge(bytes: bytes, limit: limit))
+        // Behind others it is at the front of the next look.
+        if scan.packets > 0 { continue }
+        skipped = takenPart == 0 ? OversizePublish(UnsafeRawBufferPointer(rebasing: peeked[..<count])) : nil
+        waitingPart = nil
+        guard skipped != nil else { return .lost(.packetTooLarge(bytes: bytes, limit: limit)) }
       case .malformed:
         return .lost(.protocolViolation(detail: "a malformed packet, or one at QoS 2"))
       }
     }
     return .more
+  }
+
+  /// Reads and drops the next bytes of a packet that is too large; at its end acknowledges it.
+  ///
+  /// The acknowledgement leaves at once, for nothing of the message is taken, and past the library, which knows
+  /// nothing of it. It cannot come to stand within another packet: nothing is read while part of one is still to be
+  /// written (``IntakeLoop``), and what the library has queued meanwhile it has not begun.
+  /// - Returns: what ends the round; nil where there may be more.
+  private func skip() -> ReadEnd? {
+    guard var packet = skipped else { return nil }
+    let count = recv(socket, peeked.baseAddress, min(peeked.count, packet.remaining), Int32(MSG_DONTWAIT))
+    guard count > 0 else {
+      if count < 0, errno == EAGAIN || errno == EINTR { return .dry }
+      return .lost(lost(count == 0 ? "closed by the broker" : String(cString: strerror(errno))))
+    }
+    packet.drop(UnsafeRawBufferPointer(rebasing: peeked[..<count]))
+    skipped = packet.remaining > 0 ? packet : nil
+    guard packet.remaining == 0 else { return nil }
+    events.oversized += 1
+    guard let acknowledgement = packet.acknowledgement else { return nil }
+    let sent = acknowledgement.withUnsafeBytes {
+      send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
+    }
+    return sent == acknowledgement.count ? nil : .lost(lost("an acknowledgement could not be written"))
   }
 
   /// Part of a small packet: nearly always the rest is there a moment later, and is looked at together with it. When

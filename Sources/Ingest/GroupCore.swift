@@ -2,7 +2,7 @@
 package enum GroupEnd: Sendable, Hashable {
   /// As many messages as a group may hold.
   case count
-  /// As many bytes as a group may hold.
+  /// As many bytes as a group may hold, of payloads, topics and properties.
   case bytes
   /// The group's first message has waited long enough.
   case linger
@@ -71,11 +71,17 @@ package struct GroupCore: Sendable {
   package func learnedWindow(of source: Int) -> Int? { sources[source]?.window.learned }
 
   /// A message was staged.
-  /// - Parameter acknowledged: whether its broker awaits an acknowledgement (QoS 1).
-  package mutating func staged(source: Int, acknowledged: Bool, bytes size: Int, at now: Int64) {
+  /// - Parameters:
+  ///   - acknowledged: whether its broker awaits an acknowledgement (QoS 1).
+  ///   - size: of its payload.
+  ///   - beside: bytes that it holds in memory beside that: its topic, where the group did not have it, and its
+  ///     properties.
+  package mutating func staged(
+    source: Int, acknowledged: Bool, bytes size: Int, beside: Int = 0, at now: Int64
+  ) {
     if count == 0 { firstArrival = now }
     count += 1
-    bytes += size
+    bytes += size + beside
     sources[source]?.staged += 1
     sources[source]?.bytes += size
     sources[source]?.drySince = nil

@@ -15,8 +15,8 @@ package struct PacketScan: Sendable, Hashable {
     case control
     /// A packet that is larger than it may be: all its bytes, as announced.
     case tooLarge(bytes: Int, limit: Int)
-    /// What no broker may send us: a malformed length, or a PUBLISH at QoS 2, for we subscribe at QoS 1
-    /// and the library answers QoS 2 before the message is committed.
+    /// What no broker may send us: a malformed length, properties that end the library, or a PUBLISH at QoS 2, for we
+    /// subscribe at QoS 1 and the library answers QoS 2 before the message is committed.
     case malformed
   }
 
@@ -28,7 +28,10 @@ package struct PacketScan: Sendable, Hashable {
   ///   - bytes: begins at a packet's first byte.
   ///   - publishLimit: bytes of the largest PUBLISH, its fixed header included.
   ///   - controlLimit: the same for every other packet.
-  package init(_ bytes: UnsafeRawBufferPointer, publishLimit: Int, controlLimit: Int) {
+  ///   - hasProperties: whether packets have properties (MQTT 5), which are looked at as far as they can be seen.
+  package init(
+    _ bytes: UnsafeRawBufferPointer, publishLimit: Int, controlLimit: Int, hasProperties: Bool = false
+  ) {
     var position = 0
     while position < bytes.count {
       let first = bytes[position]
@@ -60,6 +63,13 @@ package struct PacketScan: Sendable, Hashable {
       guard size <= limit else {
         rest = .tooLarge(bytes: size, limit: limit)
         return
+      }
+      if hasProperties {
+        let packet = UnsafeRawBufferPointer(rebasing: bytes[position..<min(position + size, bytes.count)])
+        guard PropertyScan.isOrderly(packet, header: header, size: size) else {
+          rest = .malformed
+          return
+        }
       }
       guard position + size <= bytes.count else {
         rest = isPublish ? .publish : .control

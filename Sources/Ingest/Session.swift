@@ -178,6 +178,7 @@ final class Session {
     status.ignoredRetained += events.ignoredRetained
     if events.oversized > 0 {
       status.oversized += events.oversized
+      status.lastOversized = now
       logger.error(
         "messages above the maximum packet size were acknowledged and not taken",
         metadata: [

@@ -68,7 +68,7 @@ package struct GroupSettings: Sendable, Hashable {
   /// Nanoseconds from a group's first message to its commit at the latest.
   package var linger: Int64 = 250_000_000
   package var maximumCount: Int = 1024
-  /// Payload bytes.
+  /// Bytes of payloads, topics and properties.
   package var maximumBytes: Int = 1 << 20
 
   package init() {}

@@ -63,8 +63,10 @@ package struct SourceStatus: Sendable, Hashable {
   /// Retained messages acknowledged and not taken, by rule.
   package var ignoredRetained: Int64 = 0
   /// Messages acknowledged and not taken because they were larger than the maximum packet size
-  /// (MQTT 3.1.1 brokers do not know our limit).
+  /// (MQTT 3.1.1 brokers do not know our limit, nor need an MQTT 5 broker heed it).
   package var oversized: Int64 = 0
+  /// When the last of them came, monotonic nanoseconds.
+  package var lastOversized: Int64?
   /// Messages that a broker sent again after a lost connection or a crash, recognised as committed
   /// before: acknowledged and not taken twice.
   package var redelivered: Int64 = 0

@@ -42,13 +42,15 @@ final class Staging {
     }
     stampServes -= 1
     let payload = UnsafeRawBufferPointer(start: message.payload, count: Int(message.payloadlen))
+    let before = group.sideBytes
     group.append(
       origin: topics.index(of: topic, in: &group, number: number), payload: payload,
       qos: QoS(rawValue: UInt8(truncatingIfNeeded: message.qos)) ?? .atMostOnce,
       retained: message.retain, packetID: UInt16(truncatingIfNeeded: message.mid),
       properties: properties, monotonic: stamp.monotonic, wall: stamp.wall, quality: stamp.quality)
     core.staged(
-      source: source, acknowledged: message.qos > 0, bytes: payload.count, at: stampedAt)
+      source: source, acknowledged: message.qos > 0, bytes: payload.count, beside: group.sideBytes - before,
+      at: stampedAt)
     Failpoints.staged()
   }
 

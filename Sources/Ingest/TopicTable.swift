@@ -19,6 +19,11 @@ struct TopicTable {
 
   /// Above so many topics the table is emptied: it serves devices that publish again and again.
   static let maximumTopics = 16_384
+  /// The same for their bytes, of which the table and the origins have one copy each: a topic may have 65,535.
+  static let maximumBytes = 1 << 20
+
+  /// Bytes of the topics that are remembered.
+  var count: Int { bytes.count }
 
   private let source: String
   private var bytes: [UInt8] = []
@@ -69,7 +74,7 @@ struct TopicTable {
 
   private mutating func insert(_ slot: Slot, _ topic: UnsafeRawBufferPointer) {
     var slot = slot
-    if slots.count >= TopicTable.maximumTopics {
+    if slots.count >= TopicTable.maximumTopics || bytes.count + topic.count > TopicTable.maximumBytes {
       self = TopicTable(source: source)
       slot.start = 0
     }

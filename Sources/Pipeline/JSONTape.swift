@@ -85,6 +85,9 @@ package struct JSONError: Error, Sendable, Hashable, CustomStringConvertible {
 package struct JSONTape: Sendable {
   /// Arrays and objects within one another.
   package static let maximumDepth = 128
+  /// Room for so many values stays for the next text, some 2 MB; what a text of a million values needed goes with the
+  /// next one that is small.
+  static let keptValues = 65_536
 
   /// A value, and its name where it is a member of an object.
   package struct Value: Sendable, Hashable {
@@ -116,6 +119,8 @@ package struct JSONTape: Sendable {
   package struct Values: RandomAccessCollection, Sendable {
     fileprivate var storage: [Value] = []
     package fileprivate(set) var count = 0
+    /// Values that there is room for.
+    var room: Int { storage.count }
 
     package var startIndex: Int { 0 }
     package var endIndex: Int { count }
@@ -145,6 +150,8 @@ package struct JSONTape: Sendable {
   package mutating func read(_ bytes: UnsafeRawBufferPointer) throws(JSONError) {
     values.count = 0
     hasWhitespace = false
+    // No text has more values than bytes.
+    if values.storage.count > JSONTape.keptValues, bytes.count <= JSONTape.keptValues { values.storage = [] }
     guard !bytes.isEmpty else { throw JSONError(.empty, at: 0) }
     if bytes.count >= 3, bytes[0] == 0xEF, bytes[1] == 0xBB, bytes[2] == 0xBF {
       throw JSONError(.byteOrderMark, at: 0)

@@ -11,7 +11,7 @@ struct Tally: Sendable {
 
   mutating func add(_ rejection: Rejection) {
     if rejection.stage == .decode { counters.rejected += 1 } else { counters.refused += 1 }
-    rejectedBytes += rejection.payload.count + 256
+    rejectedBytes += rejection.payload.count + rejection.origin.topic.utf8.count + 256
     rejections.append(rejection)
   }
 

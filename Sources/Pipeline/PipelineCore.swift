@@ -128,6 +128,10 @@ package struct PipelineCore: Sendable {
         }
         let payload = UnsafeRawBufferPointer(rebasing: payloads[entry.payloadRange])
         do throws(Refusal) {
+          let properties = group.properties.isEmpty ? nil : group.properties[index]
+          if let excess = route.excess ?? settings.limits.excess(payload: payload.count, properties: properties) {
+            throw excess
+          }
           try decoder.decode(payload, keyIsInTopic: route.hasKey, received: received.wall, offset: offset)
           guard !stages.isPlain else {
             pass(payload, route, at: offset, received: received.wall, now: now)
@@ -224,6 +228,7 @@ package struct PipelineCore: Sendable {
     guard let route = router.route(rejection.origin) else {
       throw Refusal(.unmatched, "the pipeline no longer takes messages from this source and topic")
     }
+    if let excess = route.excess { throw excess }
     let source = ReadingStages.Source(
       route: route, origin: rejection.origin, log: rejection.log, offset: rejection.offset,
       received: clock?.pastReceipt(rejection.received, now: now) ?? rejection.received, behind: rejection.stage,
@@ -232,6 +237,9 @@ package struct PipelineCore: Sendable {
     // The windows that take it would need it again, however long ago it came.
     if let mark = windowMark?.mark { windowMark?.mark.from = min(mark.from, rejection.offset) }
     let payload = rejection.isWithheld ? try withheld(rejection, message) : rejection.payload
+    if rejection.stage == .decode, let excess = settings.limits.excess(payload: payload.count, properties: nil) {
+      throw excess
+    }
     let result: Result<Void, Refusal> = payload.withUnsafeBytes { bytes in
       do throws(Refusal) {
         if rejection.stage == .decode || rejection.isWithheld {

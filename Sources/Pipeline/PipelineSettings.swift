@@ -55,6 +55,8 @@ package struct PipelineSettings: Sendable, Hashable {
   package var from: [TopicFilter]
   /// The names of the sources that are read from; nil: all of them.
   package var sources: Set<String>?
+  /// What is more is refused.
+  package var limits = MessageLimits()
   package var format: PayloadFormat = .json(.utf8)
   /// The array in the payload whose elements are the readings; nil: the payload is one reading.
   package var each: FieldPath?

@@ -72,7 +72,9 @@ extension PipelineSettings {
     var steps = [PipelineStep(.take, "take \(from.map(\.description).joined(separator: ", ")) from \(sourceNames)")]
     func add(_ name: PipelineStep.Name, _ text: String) { steps.append(PipelineStep(name, text)) }
     let options = format.canonicalSettings.filter { $0.name != "charset" || $0.value != CharacterSet.utf8.rawValue }
-    add(.decode, "decode \(format.name.rawValue)" + parenthesised(options.map { "\($0.name) \($0.value)" }))
+    add(
+      .decode,
+      "decode \(format.name.rawValue)" + parenthesised(options.map { "\($0.name) \($0.value)" } + limits.phrases))
     if let each { add(.each, "each element of \(each) is a reading") }
     add(.key, key.map { "key \($0)" } ?? "no key")
     switch time {

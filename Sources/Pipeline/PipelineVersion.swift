@@ -65,6 +65,9 @@ private func canonicalDigest(_ settings: PipelineSettings, ofReadingsOnly: Bool)
   }
   if let window = settings.window { add("window", window.canonical) }
   if ofReadingsOnly { return String(Digest(of: Array(text.utf8)).hex.prefix(16)) }
+  // Those that hold usually stand for nothing, so that what runs without any has the version that it had before there
+  // were any.
+  if let limits = settings.limits.canonical { add("limits", limits) }
   add("batch-bytes", String(settings.batch.maximumBytes))
   add("batch-count", String(settings.batch.maximumCount))
   add("batch-age", String(settings.batch.maximumAge))

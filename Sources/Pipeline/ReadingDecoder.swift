@@ -23,11 +23,13 @@ struct ReadingDecoder: Sendable {
     let key: FieldPath?
     let time: FieldPath?
     let unit: PipelineSettings.TimeUnit
+    let limits: MessageLimits
 
     init(settings: PipelineSettings) {
       characterSet = if case .json(let set) = settings.format, set != .utf8 { set } else { nil }
       each = settings.each
       key = settings.keyPath
+      limits = settings.limits
       if case .field(let path, let unit) = settings.time {
         time = path
         self.unit = unit
@@ -37,6 +39,10 @@ struct ReadingDecoder: Sendable {
       }
     }
   }
+
+  /// The room for a transcoded payload stays for the next one up to so many bytes: one that was larger than all others
+  /// must not cost its memory for ever.
+  private static let keptBytes = 1 << 20
 
   private let rules: Rules
   private var transcoder: (any Transcoder)?
@@ -82,7 +88,7 @@ struct ReadingDecoder: Sendable {
     var text: [UInt8] = []
     swap(&text, &transcoded)
     defer { swap(&text, &transcoded) }
-    text.removeAll(keepingCapacity: true)
+    text.removeAll(keepingCapacity: text.capacity <= ReadingDecoder.keptBytes)
     if let characterSet = rules.characterSet { text = try characterSet.utf8(from: payload) }
     try transcoder?.transcode(payload, received: received, into: &text)
     let outcome: Result<Void, Refusal> = text.withUnsafeBytes { text in
@@ -210,6 +216,7 @@ struct ReadingDecoder: Sendable {
       throw Refusal(
         .keyType, "the key field \"\(key)\" is \(value.kind.phrase) and must be a string or a number")
     }
+    if let excess = rules.limits.excess(keyOf: value.content.count) { throw excess }
     return .field(value.content)
   }
 

@@ -6,11 +6,17 @@ package struct ReadingPreview: Sendable {
   package let name: String
   private var router: TopicRouter
   private var decoder: ReadingDecoder
+  private let limits: MessageLimits
 
   package init(settings: PipelineSettings) {
     name = settings.name
     router = TopicRouter(settings: settings)
     decoder = ReadingDecoder(settings: settings)
+    limits = settings.limits
+  }
+
+  private func excess(of message: Message, _ route: Route) -> Refusal? {
+    route.excess ?? limits.excess(payload: message.payload.count, properties: message.properties)
   }
 
   /// Whether the pipeline takes messages of this origin.
@@ -31,6 +37,7 @@ package struct ReadingPreview: Sendable {
     of message: Message, _ body: (JSONTape, Int, UnsafeRawBufferPointer) -> Void
   ) -> Outcome {
     guard let route = router.route(message.origin) else { return .unmatched }
+    if let excess = excess(of: message, route) { return .refused(excess.reason) }
     return message.payload.withUnsafeBytes { payload in
       do throws(Refusal) {
         try decoder.decode(
@@ -47,7 +54,7 @@ package struct ReadingPreview: Sendable {
   /// The event times of the message's readings, nanoseconds since 1970; none where the pipeline does not take
   /// the message or would refuse it.
   package mutating func times(of message: Message) -> [Int64] {
-    guard let route = router.route(message.origin) else { return [] }
+    guard let route = router.route(message.origin), excess(of: message, route) == nil else { return [] }
     message.payload.withUnsafeBytes { payload in
       try? decoder.decode(
         payload, keyIsInTopic: route.hasKey, received: message.received.wall, offset: Offset(0))

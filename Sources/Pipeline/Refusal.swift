@@ -17,6 +17,13 @@ package struct Refusal: Error, Sendable, Hashable {
     case timeRange = "time.range"
     /// Bytes that are no text in the character set that the settings name.
     case characterSet = "text.charset"
+    // More than ``MessageLimits`` allow.
+    case payloadSize = "payload.size"
+    case topicLength = "topic.length"
+    case topicLevels = "topic.levels"
+    case keyLength = "key.length"
+    case propertyCount = "properties.count"
+    case propertySize = "properties.size"
     /// The readings, written out as JSON, are larger than ``Transcoding/maximumBytes``.
     case outputSize = "decode.size"
     case cborSyntax = "cbor.syntax"

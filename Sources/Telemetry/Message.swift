@@ -15,6 +15,17 @@ package enum MessageProperty: Sendable, Hashable {
   case responseTopic(String)
   case correlationData([UInt8])
   case user(name: String, value: String)
+
+  /// Bytes of what it says: of texts and binary data; 1 and 4 for the two that are numbers.
+  package var byteCount: Int {
+    switch self {
+    case .payloadFormatIndicator: 1
+    case .messageExpiryInterval: 4
+    case .contentType(let text), .responseTopic(let text): text.utf8.count
+    case .correlationData(let bytes): bytes.count
+    case .user(let name, let value): name.utf8.count + value.utf8.count
+    }
+  }
 }
 
 /// Where a message came from: the configured source (a broker session) and the topic.

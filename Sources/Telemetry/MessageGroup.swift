@@ -44,6 +44,7 @@ package struct MessageGroup: Sendable, Hashable {
 
   private var originIndex = OriginIndex()
   private var topicBytes = 0
+  private var propertyBytes = 0
 
   package init(boot: BootID) {
     self.boot = boot
@@ -59,6 +60,9 @@ package struct MessageGroup: Sendable, Hashable {
   }
 
   private static func footprint(of origin: Origin) -> Int { origin.topic.utf8.count + 64 }
+  private static func footprint(of properties: [MessageProperty]) -> Int {
+    properties.reduce(64) { $0 + MemoryLayout<MessageProperty>.stride + $1.byteCount }
+  }
 
   package var count: Int { entries.count }
   package var isEmpty: Bool { entries.isEmpty }
@@ -66,8 +70,11 @@ package struct MessageGroup: Sendable, Hashable {
   package var byteCount: Int { payloads.count }
   /// An estimate of what the group holds in memory, in bytes.
   package var footprint: Int {
-    payloads.count + entries.count * MemoryLayout<Entry>.stride + topicBytes
+    payloads.count + entries.count * MemoryLayout<Entry>.stride + sideBytes
   }
+  /// The part of ``footprint`` that is neither payloads nor grows with the number of messages alone: topics and
+  /// properties, of which a device can send more than of payload.
+  package var sideBytes: Int { topicBytes + propertyBytes }
 
   /// The index of an origin, entered on its first appearance. Callers that see the same topics again
   /// and again keep the index for the life of the group.
@@ -95,7 +102,7 @@ package struct MessageGroup: Sendable, Hashable {
     precondition(origins.indices.contains(origin), "an origin index belongs to one group")
     let start = payloads.count
     payloads.append(contentsOf: payload)
-    if !properties.isEmpty { self.properties[entries.count] = properties }
+    set(properties: properties, of: entries.count)
     entries.append(
       Entry(
         origin: origin, payloadStart: start, payloadEnd: payloads.count, qos: qos,
@@ -117,7 +124,9 @@ package struct MessageGroup: Sendable, Hashable {
 
   /// Gives a message properties that it was added without.
   package mutating func set(properties: [MessageProperty], of index: Int) {
-    if !properties.isEmpty { self.properties[index] = properties }
+    guard !properties.isEmpty else { return }
+    self.properties[index] = properties
+    propertyBytes += MessageGroup.footprint(of: properties)
   }
 
   /// The payloads of all messages that were added by their lengths alone.
@@ -139,14 +148,18 @@ package struct MessageGroup: Sendable, Hashable {
     }
   }
 
+  /// Bytes of payloads whose storage ``removeAll()`` keeps; what one very large message needed goes again.
+  private static let keptBytes = 8 << 20
+
   /// Forgets the messages and keeps the storage, for the next group of the same boot.
   package mutating func removeAll() {
     entries.removeAll(keepingCapacity: true)
-    payloads.removeAll(keepingCapacity: true)
+    payloads.removeAll(keepingCapacity: payloads.capacity <= MessageGroup.keptBytes)
     origins.removeAll(keepingCapacity: true)
     originIndex.places.removeAll(keepingCapacity: true)
     properties.removeAll()
     topicBytes = 0
+    propertyBytes = 0
   }
 
   package func moment(of index: Int) -> Moment {

@@ -210,6 +210,7 @@ final class House {
       var subscribed: Bool
       var messages: Int
       var redelivered: Int
+      var reconnects: Int
       var detail: String?
     }
     struct Spool: Decodable {

@@ -47,7 +47,7 @@ extension DeadLettersCommand {
         stored.pipeline
           + (isActive || ReplayID.parse(book: stored.pipeline) != nil ? "" : " (no longer configured)"),
         rejection.rule,
-        rejection.origin.topic, Output.time(rejection.received.wall),
+        Output.plain(topic: rejection.origin.topic), Output.time(rejection.received.wall),
         rejection.isWithheld ? "withheld" : String(rejection.payload.count),
         rejection.reason + (stored.requested ? " (waits to be run again)" : ""),
       ]
@@ -174,7 +174,8 @@ extension DeadLettersCommand {
       // What the upstream refuses is a line of a batch, which says nothing of topics.
       let origin = rejection.origin
       let topic =
-        origin.topic.isEmpty ? "not known: a reading out of a batch" : "\(origin.topic) from \(origin.source)"
+        origin.topic.isEmpty
+        ? "not known: a reading out of a batch" : "\(Output.plain(topic: origin.topic)) from \(origin.source)"
       let head = """
         dead letter \(stored.letter.id)
           pipeline  \(stored.pipeline)
@@ -207,11 +208,12 @@ enum Dump {
     return text
   }
 
-  /// The text itself where it is printable UTF-8, a hexadecimal dump otherwise; at most 4 KiB of it.
+  /// The text itself where it is printable UTF-8, what hides in it or turns it around escaped; a hexadecimal dump
+  /// otherwise; at most 4 KiB of it.
   static func text(_ bytes: [UInt8]) -> String {
     let shown = Array(bytes.prefix(4096))
     let rest = bytes.count > shown.count ? "\n... and \(bytes.count - shown.count) bytes more (--raw)" : ""
-    if let text = printable(shown) { return text + rest }
+    if let text = printable(shown) { return Output.plain(text, limit: .max, keepsLines: true) + rest }
     var lines: [String] = []
     for start in stride(from: 0, to: shown.count, by: 16) {
       let row = shown[start..<min(start + 16, shown.count)]

@@ -88,7 +88,7 @@ struct LineageCommand: ParsableCommand {
           ["SOURCE", "TOPIC", "MESSAGES", "BYTES"],
           topics.prefix(limit).map { topic in
             [
-              topic.origin.source, topic.origin.topic, Output.grouped(Int64(topic.messages)),
+              topic.origin.source, Output.plain(topic: topic.origin.topic), Output.grouped(Int64(topic.messages)),
               Output.grouped(Int64(topic.bytes)),
             ]
           }))

@@ -179,15 +179,18 @@ extension LogCommand {
       return try Output.json(report, pretty: false)
     }
 
+    /// Characters of a payload that its line has.
+    private static let shownPayload = 200
+
     static func line(_ record: Record, _ times: [String: Int64] = [:]) -> String {
       let message = record.message
       let payload =
         String(validating: message.payload, as: UTF8.self).map { text in
-          String(text.prefix(200).filter { !$0.isNewline })
+          Output.plain(String(text.prefix(shownPayload).filter { !$0.isNewline }), limit: shownPayload)
         } ?? "(\(Output.count(Int64(message.payload.count), "byte")), not UTF-8)"
       let events = Set(times.values).sorted().map { "event \(Output.time($0))  " }.joined()
       return "\(record.offset)  \(Output.time(message.received.wall))  \(message.origin.source)  "
-        + "\(message.origin.topic)  \(events)\(payload)"
+        + "\(Output.plain(topic: message.origin.topic))  \(events)\(payload)"
     }
   }
 

@@ -73,13 +73,23 @@ enum Output {
 
   /// Characters of a foreign text that are shown at most.
   static let longestText = 60
+  /// The same of a topic, which people look for by its end as well.
+  static let longestTopic = 200
+
+  /// A topic for a terminal.
+  static func plain(topic: String) -> String { plain(topic, limit: longestTopic) }
 
   /// A text that devices or upstreams wrote, for a terminal: what would act on it or hide is escaped, and the end of
   /// a long one is cut off.
-  static func plain(_ text: String, limit: Int = longestText) -> String {
+  /// - Parameter keepsLines: line feeds and tabs stay.
+  static func plain(_ text: String, limit: Int = longestText, keepsLines: Bool = false) -> String {
     var out = ""
     for (index, scalar) in text.unicodeScalars.enumerated() {
       if index == limit { return out + "..." }
+      if keepsLines, scalar == "\n" || scalar == "\t" {
+        out.unicodeScalars.append(scalar)
+        continue
+      }
       switch scalar.properties.generalCategory {
       case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse, .unassigned:
         out += "\\u{\(String(scalar.value, radix: 16))}"

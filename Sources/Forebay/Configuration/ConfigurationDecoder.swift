@@ -38,10 +38,11 @@ struct ConfigurationDecoder {
     let uplinkValues = top.required("uplinks").map { $0.named() } ?? []
     let contracts = top.optional("contracts")?.location()
     let bounds = deadLetterBounds(top.optional("dead_letters"), spool: spool, pipelines: pipelineValues.count)
+    let limits = limits(top.optional("limits"))
     let pipelines = pipelineValues.compactMap {
       pipeline(
         $0.value, name: $0.name, sources: sourceValues.map(\.name), uplinks: uplinkValues.map(\.name),
-        contracts: contractFolder(contracts), deadLetters: bounds)
+        contracts: contractFolder(contracts), deadLetters: bounds, limits: limits)
     }
     let uplinks = uplinkValues.compactMap { uplink($0.value, name: $0.name) }
     let status = status(top.optional("status"), spool: spool, in: value)
@@ -159,7 +160,7 @@ struct ConfigurationDecoder {
 
   private func pipeline(
     _ value: ConfigurationValue, name: String, sources: [String], uplinks: [String], contracts: ContractFolder,
-    deadLetters: DeadLetterBounds
+    deadLetters: DeadLetterBounds, limits: MessageLimits
   ) -> Placed<PipelineSettings>? {
     guard let section = value.section() else { return nil }
     let from = section.required("from")
@@ -169,6 +170,7 @@ struct ConfigurationDecoder {
       Set(value.items().compactMap { $0.reference(to: "a source", among: sources) })
     }
     section.set(&pipeline.format, from: "decode") { $0.payloadFormat() }
+    pipeline.limits = self.limits(section.optional("limits"), from: limits)
     section.set(&pipeline.each, from: "each") { $0.fieldPath() }
     let key = section.optional("key")
     pipeline.key = key?.fieldPath()?.description

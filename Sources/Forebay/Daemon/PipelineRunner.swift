@@ -120,7 +120,9 @@ struct PipelineRunner {
     meters.sealed(seal, pipeline: name, began: began)
     core.sealed(seal)
     spool.space.add(
-      seal.rejections.reduce(seal.batches.reduce(0) { $0 + $1.body.count }) { $0 + $1.payload.count })
+      seal.rejections.reduce(seal.batches.reduce(0) { $0 + $1.body.count }) {
+        $0 + $1.payload.count + $1.origin.topic.utf8.count
+      })
     batchesSealed += seal.batches.count
     lastSealed = seal.batches.map { ($0.identity, $0.firstOffset, $0.lastOffset, $0.count) }
     return true

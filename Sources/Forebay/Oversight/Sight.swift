@@ -56,6 +56,8 @@ extension Sight {
   private static let uplinkPatience: Int64 = 600_000_000_000
   /// Nanoseconds that a clock may take to be synchronised after the boot.
   private static let clockPatience: Int64 = 900_000_000_000
+  /// Nanoseconds for which it is told that a message was too large to be taken.
+  private static let oversizeMemory: Int64 = 86_400_000_000_000
   /// Hours of room below which somebody should know, and below which somebody is called.
   private static let shortRoom = 24.0
   private static let shortestRoom = 4.0
@@ -75,7 +77,7 @@ extension Sight {
   /// Everything that is wrong.
   /// - Parameter longestWait: nanoseconds that something may wait.
   func conditions(longestWait: Int64) -> [AlarmCondition] {
-    ownConditions + spaceConditions + sources.flatMap { Sight.conditions($0, drops[$0.name]) }
+    ownConditions + spaceConditions + sources.flatMap { Sight.conditions($0, drops[$0.name], now: now.monotonic) }
       + pipelineConditions(longestWait) + uplinkConditions
   }
 
@@ -143,7 +145,9 @@ extension Sight {
     ]
   }
 
-  private static func conditions(_ source: SourceStatus, _ drops: BrokerDrops.Mark?) -> [AlarmCondition] {
+  private static func conditions(
+    _ source: SourceStatus, _ drops: BrokerDrops.Mark?, now: Int64
+  ) -> [AlarmCondition] {
     var all: [AlarmCondition] = []
     func raise(_ kind: AlarmKind, _ severity: AlarmSeverity, pageAfter: Int64? = nil, _ text: String) {
       all.append(
@@ -156,6 +160,11 @@ extension Sight {
     case .connecting, .connected, .waiting, .parked, .stopped:
       if source.state != .connected, let fault = source.plainFault {
         raise(.source, .ticket, pageAfter: sourcePatience, "\(source.place): \(fault)")
+      } else if let last = source.lastOversized, now - last < oversizeMemory {
+        raise(
+          .source, .ticket,
+          "\(source.place): since the start, \(Output.count(source.oversized, "message")) larger than max_packet came, "
+            + "acknowledged and not taken: lost; raise max_packet, or set message_size_limit at the broker")
       }
     }
     for (filter, reason) in source.refusedFilters.sorted(by: { $0.key < $1.key }) {

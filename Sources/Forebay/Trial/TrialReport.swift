@@ -131,12 +131,13 @@ struct TrialText {
       + "\(Output.grouped(Int64(found.same))) the same"
     if !found.fields.isEmpty {
       let fields = found.fields.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
-        .prefix(20).map { "\($0.key) \(Output.grouped(Int64($0.value)))" }
+        .prefix(20).map { "\(Output.plain($0.key)) \(Output.grouped(Int64($0.value)))" }
       text += "\nFields that changed: \(fields.joined(separator: ", "))"
     }
     if found.isCut { text += "\nThere are more results than are compared." }
     for difference in found.differences {
-      let fields = difference.fields.isEmpty ? "" : " (\(difference.fields.joined(separator: ", ")))"
+      let fields =
+        difference.fields.isEmpty ? "" : " (\(difference.fields.map { Output.plain($0) }.joined(separator: ", ")))"
       text += "\n\(place(difference.offset))\(fields)"
       if let line = difference.against { text += "\n  - \(self.line(line))" }
       if let line = difference.candidate { text += "\n  + \(self.line(line))" }
@@ -147,8 +148,5 @@ struct TrialText {
   private func place(_ offset: Offset?) -> String { offset?.description ?? "-" }
 
   /// A line for people, who do not want to see a megabyte.
-  private func line(_ bytes: [UInt8]) -> String {
-    let text = String(decoding: bytes, as: UTF8.self)
-    return text.count > 500 ? "\(text.prefix(500))…" : text
-  }
+  private func line(_ bytes: [UInt8]) -> String { Output.plain(String(decoding: bytes, as: UTF8.self), limit: 500) }
 }

@@ -31,7 +31,14 @@ package struct DriftReport: Sendable {
   /// Bytes of a field's path that are kept.
   package static let longestPath = 128
 
+  /// Fields of all devices together; past it, the devices that were seen least recently are forgotten, however few
+  /// there are: ten thousand devices with ever new fields would otherwise take half a gigabyte, and these take at
+  /// most 60 MB, 20 where names are short.
+  package static let maximumTotal = 262_144
+
   private var devices: KeyedState<DriftFields>
+  /// Fields of all devices.
+  package private(set) var total = 0
   private let patience: UInt64
 
   /// - Parameters:
@@ -48,6 +55,7 @@ package struct DriftReport: Sendable {
   ) throws(StateDamage) {
     devices = try KeyedState(restoring: rows, limit: limit, policy: .evictOldest, layout: PlainLayout())
     patience = UInt64(max(1, readings))
+    total = devices.liveSlots.reduce(0) { sum, slot in sum + devices.read(slot) { $0.fields.count } }
   }
 
   // MARK: State
@@ -75,10 +83,25 @@ package struct DriftReport: Sendable {
     key: UnsafeRawBufferPointer, tape: JSONTape, at index: Int = 0, in bytes: UnsafeRawBufferPointer
   ) -> [Drift] {
     let patience = patience
-    let drifts = tape.values.withUnsafeBufferPointer { values in
-      devices.update(key) { $0.add(index, JSONPlace(values: values, bytes: bytes), patience: patience) }
+    if devices.count >= devices.limit, devices.slot(of: key) == nil, let slot = devices.oldestSlot { forget(slot) }
+    let result = tape.values.withUnsafeBufferPointer { values in
+      devices.update(key) { fields in
+        let before = fields.fields.count
+        let drifts = fields.add(index, JSONPlace(values: values, bytes: bytes), patience: patience)
+        return (drifts: drifts, new: fields.fields.count - before)
+      }
     }
-    return drifts ?? []
+    guard let result else { return [] }
+    total += result.new
+    // The device at hand is the newest, and has fewer than that.
+    while total > DriftReport.maximumTotal, let slot = devices.oldestSlot { forget(slot) }
+    return result.drifts
+  }
+
+  /// Forgets the device of the oldest slot.
+  private mutating func forget(_ slot: Int) {
+    total -= devices.read(slot) { $0.fields.count }
+    devices.evictOldest()
   }
 
   /// The devices that are known, in the order of their bytes.

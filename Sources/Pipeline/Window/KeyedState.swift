@@ -143,6 +143,12 @@ package struct KeyedState<Value: StateValue>: Sendable {
     return slot
   }
 
+  /// The slot whose last change lies farthest back; nil where there is none, and under ``Policy/refuseNew``.
+  package var oldestSlot: Int? { oldest >= 0 ? Int(oldest) : nil }
+
+  /// Makes room by hand: the key of ``oldestSlot`` goes.
+  package mutating func evictOldest() { evict() }
+
   /// Changes the value of a slot that has one.
   package mutating func modify<Result>(_ slot: Int, _ body: (inout Value) -> Result) -> Result {
     willChange(slot)

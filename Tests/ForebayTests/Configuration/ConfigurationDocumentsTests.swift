@@ -211,9 +211,11 @@ struct ConfigurationDocumentsTests {
           window: { "?": 1, late_readings: { "?": 1 } }
           batch: { "?": 1 }
           dead_letters: { "?": 1 }
+          limits: { "?": 1 }
           drift: { "?": 1 }
       uplinks: { a: { "?": 1, http: { "?": 1 }, file: { "?": 1 }, retry: { "?": 1 }, breaker: { "?": 1 } } }
       dead_letters: { "?": 1 }
+      limits: { "?": 1 }
       status: { "?": 1, tls: { "?": 1 }, clients: [ { "?": 1 } ] }
       objectives: { "?": 1, delivery: { "?": 1 }, freshness: { "?": 1 }, dead_letters: { "?": 1 } }
       alarms: { "?": 1, webhook: { "?": 1 }, mqtt: { "?": 1 } }
@@ -229,7 +231,7 @@ struct ConfigurationDocumentsTests {
         guard let hint = diagnostic.hint, hint.hasPrefix("there are: ") else { return nil }
         return String(hint.dropFirst("there are: ".count))
       }
-      #expect(lists.count == 40)
+      #expect(lists.count == 42)
       for key in lists.flatMap({ $0.split(separator: ", ") }) {
         let isDocumented =
           page.contains("`\(key)`") || page.contains(".\(key)`") || page.contains("## \(key)")

@@ -67,6 +67,23 @@ struct SightTests {
     }
   }
 
+  @Test("messages that were too large to be taken are a ticket for a day, unless the source has worse to tell")
+  func oversized() {
+    func told(_ state: SourceState, fault: String? = nil, ago seconds: Int64) -> [AlarmCondition] {
+      conditions {
+        var source = Seen.source(state, fault: fault)
+        source.oversized = 3
+        source.lastOversized = $0.now.monotonic - seconds * Seen.second
+        $0.sources = [source]
+      }
+    }
+    #expect(Seen.text(told(.connected, ago: 5)) == ["ticket source floor"])
+    #expect(told(.connected, ago: 5).first?.text.contains("3 messages larger than max_packet") == true)
+    #expect(told(.connected, ago: 5).first?.pageAfter == nil)
+    #expect(told(.connected, ago: 86_400).isEmpty)
+    #expect(told(.waiting, fault: "it says no", ago: 5).map(\.text) == ["floor (10.0.0.1:1883): it says no"])
+  }
+
   @Test("a filter that is refused is a page; QoS 0, and messages that the broker drops for whomever, are tickets")
   func subscriptions() {
     let all = conditions {

@@ -36,6 +36,28 @@ struct DriftReportTests {
     #expect(try report.drifts(#"{"a":"x","o":[1]}"#) == ["/o: object array"])
   }
 
+  @Test("Devices with ever new fields are forgotten once all of them together have too many, the oldest first")
+  func total() throws {
+    func object(_ device: Int) -> String {
+      "{" + (0..<256).map { "\"field-\(device)-\($0)\":0" }.joined(separator: ",") + "}"
+    }
+    let most = DriftReport.maximumTotal / 256
+    var report = DriftReport(limit: 1_000_000, vanishedAfter: 9)
+    for device in 0..<most { #expect(try report.drifts(object(device), key: "d\(device)") == []) }
+    #expect(report.total == DriftReport.maximumTotal && report.count == most && report.evicted == 0)
+    _ = try report.drifts(object(0), key: "d0")
+    _ = try report.drifts(#"{"a":1}"#, key: "new")
+    #expect(report.total == DriftReport.maximumTotal - 255 && report.count == most)
+    #expect(report.fields(of: Array("d1".utf8)).isEmpty && report.fields(of: Array("d0".utf8)).count == 256)
+    // The same after a restart.
+    let restored = try DriftReport(limit: 1_000_000, vanishedAfter: 9, restoring: report.changes())
+    #expect(restored.total == report.total)
+    // Devices that go because there are too many of them are counted as well.
+    var small = DriftReport(limit: 2, vanishedAfter: 9)
+    for device in 0..<5 { _ = try small.drifts(object(device), key: "d\(device)") }
+    #expect(small.total == 512 && small.count == 2)
+  }
+
   @Test("Null has no type of its own")
   func null() throws {
     var report = DriftReport(limit: 4, vanishedAfter: 2)
