@@ -257,6 +257,29 @@ struct RestoreTests {
     }
   }
 
+  @Test("that a power cut stopped is finished before another one is built in the same place")
+  func powerCutTwice() throws {
+    let before = try backup()
+    let directory = folder.settings.directory
+    try restore()
+    try #require(rename(other, directory + "/restore.new") == 0)
+    for name in ["lock", "ballast"] { unlink("\(directory)/restore.new/\(name)") }
+    try FileSystem.replace(directory + "/restoring", with: Array("replaced-3\nclear\n".utf8))
+    // The second one fails after it has taken the lock: nothing of the first is gone.
+    var order = Backup.Order(path: archive, directory: directory)
+    order.replaces = true
+    let disk = SpoolError(kind: .full, operation: "", path: "", cause: "", hint: nil)
+    let error = #expect(throws: SpoolError.self) {
+      try Backup.restore(order, wall: 8_000_000_000) { _ throws(SpoolError) in throw disk }
+    }
+    #expect(error?.kind == .full)
+    #expect(FileSystem.names(in: directory + "/replaced-3").sorted() == ["log.db", "mirror.json", "state.db"])
+    let spool = try folder.open()
+    #expect(try spool.register(folder).epoch != before.epoch)
+    #expect(try spool.audit().balances)
+    #expect(!FileSystem.exists(directory + "/restoring") && !FileSystem.exists(directory + "/restore.new"))
+  }
+
   @Test("whose log lost its end or its state later is mended as ever: names that it had before count")
   func damagedLater() throws {
     let before = try backup()

@@ -69,7 +69,7 @@ package enum Restoration {
     else {
       throw SpoolError(
         kind: .unavailable, operation: "finish the restore in", path: directory,
-        cause: "\(marker) makes no sense", hint: "run 'forebay restore --replace' once more")
+        cause: "\(marker) makes no sense", hint: "move the folder away and restore once more")
     }
     if step == .clear {
       try clear(directory, to: "\(directory)/\(lines[0])")

@@ -62,7 +62,9 @@ extension Backup {
     let lock = try Spool.takeLock("\(directory)/lock")
     defer { Glibc.close(lock) }
     try FileSystem.adopt("\(directory)/lock", ownerOf: directory)
-    // Nobody else comes in between from here on.
+    // Nobody else comes in between from here on. What a power cut left of an earlier restore is finished first: its
+    // files lie where those of this one are built.
+    try Restoration.finish(in: directory)
     try refuseIfOccupied()
     let free = try FileSystem.free(directory)
     guard free - (16 << 20) >= manifest.bytes else {
