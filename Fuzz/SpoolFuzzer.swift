@@ -11,8 +11,9 @@ private struct Bench {
   var files: [[UInt8]] = []
 
   init() {
-    let place = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"
-    directory = "\(place)/forebay-fuzz-\(getpid())"
+    // run.sh makes it and takes it away.
+    let place = getenv("FOREBAY_FUZZ_FOLDER").map { String(cString: $0) } ?? "/tmp"
+    directory = "\(place)/spool-\(getpid())"
     do {
       let spool = try Bench.open(directory)
       try Bench.fill(spool)

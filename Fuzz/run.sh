@@ -15,6 +15,10 @@ vectors=${FOREBAY_VECTORS:-../shared/vectors}
 # Inputs of each fuzzer that are kept in the repository.
 kept=24
 mkdir -p "$out/modules"
+# Where the Spool fuzzer lays its files: in memory, where there is such a place.
+FOREBAY_FUZZ_FOLDER=$(mktemp -d -p "$([ -w /dev/shm ] && echo /dev/shm || echo /tmp)" forebay-fuzz-XXXXXX)
+export FOREBAY_FUZZ_FOLDER
+trap 'rm -rf "$FOREBAY_FUZZ_FOLDER"' EXIT
 
 # With optimisation the fuzzers make ten times as many tries; overflow and array bounds are still checked,
 # and the address sanitizer sees what unsafe pointers do.
