@@ -11,12 +11,14 @@
 Root is needed. Exit status: 0 everything holds; 1 something does not; 2 it could not be tried.
 """
 import argparse
+import contextlib
 import gzip
 import json
 import os
 import pathlib
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -87,10 +89,10 @@ def page(box, path, token=None):
 
 
 def life(template):
-    """Install, first token, out of the box, boot, memory, sandbox, watchdog, bad edit, reboot, downgrade, purge."""
+    """Install, first token, out of the box, boot, memory, sandbox, watchdog, bad edit, backup, downgrade, purge."""
     with Box(template) as box:
         for step in [installs, first_token, out_of_the_box, keeps_the_backlog, resident, sandbox, secrets, watchdog,
-                     bad_edit, downgrade, central, purge]:
+                     bad_edit, backup, newer_queue, downgrade, central, purge]:
             begun = time.monotonic()
             step(box)
             print(f"  ok  {step.__doc__.splitlines()[0]} ({time.monotonic() - begun:.0f} s)", flush=True)
@@ -279,6 +281,49 @@ def bad_edit(box):
     path.write_text(good)
     box.run("systemctl", "reload", "forebay")
     wait("the alarm ends", lambda: "configuration" not in alarms(box), 10)
+
+
+def backup(box):
+    """a backup of the running service, brought back in its place, goes on as the service's own, each message once"""
+    box.run("forebay", "backup", "--to", "/root/box.tar")
+    box.run("forebay", "backup", "verify", "/root/box.tar")
+    mode = box.run("stat", "-c", "%a %U", "/root/box.tar").stdout.strip()
+    expect(mode == "600 root", f"the backup is {mode}")
+    expect(box.run("forebay", "restore", "/root/box.tar", "--replace", check=False).returncode == 2,
+           "it is restored under a running service")
+    box.run("systemctl", "stop", "forebay")
+    box.run("forebay", "restore", "/root/box.tar", "--replace", "--take-over")
+    strangers = box.run("find", "/var/lib/forebay", "-not", "-user", "forebay").stdout.strip()
+    expect(not strangers, f"the service does not own {strangers}")
+    box.run("systemctl", "start", "forebay")
+    publish(box, 100, first=2_221)
+    wait("it takes in as before", lambda: received(box) == 22_300)
+    each_once(box, range(1, 2_231))
+
+
+def newer_queue(box):
+    """a queue that a newer version wrote is refused in words and once, is not touched, and serves again afterwards"""
+    path = box.root / "var/lib/forebay/state.db"
+
+    def version(number):
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            before, = database.execute("PRAGMA user_version").fetchone()
+            database.execute(f"PRAGMA user_version = {number}")
+        return before
+
+    box.run("systemctl", "stop", "forebay")
+    ours = version(99)
+    content = path.read_bytes()
+    box.run("systemctl", "start", "forebay", check=False)
+    wait("the unit has failed", lambda: box.property("ActiveState") == "failed", 30)
+    expect(box.property("ExecMainStatus") == "65", f"it ended with {box.property('ExecMainStatus')}")
+    expect("which a newer version of forebay wrote" in box.run("journalctl", "-u", "forebay", "-n", "20").stdout,
+           "no word of why")
+    expect(path.read_bytes() == content, "the file was touched")
+    version(ours)
+    box.run("systemctl", "start", "forebay")
+    wait("the service runs", lambda: box.is_active())
+    box.run("forebay", "audit")
 
 
 def downgrade(box):
