@@ -106,7 +106,7 @@ test-powercut: deps ## Cut the power at POWERCUT_CUTS places of a recorded run, 
 	  swift test $(SWIFT_TEST_FLAGS) --skip-build --filter EndToEndTests.PowerCutTests --no-parallel
 
 .PHONY: test-hostile
-test-hostile: deps ## Send bad inputs of every kind, and a million topics (10 minutes)
+test-hostile: deps ## Send bad inputs of every kind, and a million topics (15 minutes)
 	swift build $(SWIFT_TEST_FLAGS) --build-tests
 	FOREBAY_HOSTILE_TOPICS=$(HOSTILE_TOPICS) FOREBAY_FIGURES=$(CURDIR)/docs/guarantees.md \
 	  swift test $(SWIFT_TEST_FLAGS) --skip-build --filter EndToEndTests.HostileDeviceTests --no-parallel

@@ -15,7 +15,10 @@ struct StageObservationsTests {
 
   @Test("a sighting has the device's name as it is, and not more of a long one than can be shown")
   func names() throws {
-    let settings = try makeSettings(["sensors/#"], key: "id") { $0.drift = DriftSettings() }
+    let settings = try makeSettings(["sensors/#"], key: "id") {
+      $0.drift = DriftSettings()
+      $0.limits.key = 65_535
+    }
     var core = try makeCore(settings)
     let long = String(repeating: "ä", count: 1_000)
     let payloads = ["\"a\\\"\\u00e9\"", "\"\(long)\""].flatMap { name in

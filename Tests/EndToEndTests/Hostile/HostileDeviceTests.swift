@@ -218,7 +218,7 @@ struct HostileDeviceTests {
       )
     }
     #expect(devices.wait(seconds: 300) == 0)
-    try settle(house, received: expected + count, within: 600)
+    try settle(house, received: expected + count, within: 1_500)
     let seconds = Int(Date().timeIntervalSince(began))
     let (median, highest) = memory.end()
     let disk = try diskUse(house.spool)
