@@ -202,6 +202,13 @@ seeds_Stage() {
   echo '0{"t":1795231080,"n":1,"v":2.5}\n1{"t":1795231081,"n":1,"v":null}\n0{"t":1795231082,"n":2,"v":2.5}\n0{"t":1795231099,"n":4,"v":7,"w":"x"}\n2{"t":1795231040,"n":9,"v":7}\n\n\x00\x03\xff'
   echo '0{"n":1,"v":2.5}\n0{"n":1,"v":2.5}\n1{"n":3,"v":1e300}\n2{}\n3{"v":"a"}\n\n\x01\x05\xfe\x03\x08\x00'
 }
+seeds_Backup() {
+  echo '\x00'
+  echo '\x01forebay-backup/log.db'
+  echo '\x02\x00\x03abc\x01\x02de\x02\x01f\x0b\x01g'
+  echo '\x02\x00\x03abc\x01\x02de\xff\x00\x7c\x39\x02\x00\x61'
+  echo '\x02\x00\x01a\x01\x01b\x0c\x01c'
+}
 seeds_Spool() {
   echo 'L\x01\x02gw\x07climate\x01u\x100000000000000007\x01v\x02aa\x06ndjson\x04gzip\x18\x01\x02\x03\x04\x0500000000000000000000000000000000111111111111111111111111111111112\x06\x08'
   # The end of a file, a page of the log, the format, the header, the mirror.
@@ -240,7 +247,7 @@ fuzzer Compression   "Compression"                    -
 fuzzer Columns       "Compression"                    -
 fuzzer BatchIdentity "Telemetry"                      -
 fuzzer TraceContext  "Telemetry"                      -
-fuzzer PacketScan    ""                               - Sources/Ingest/PacketScan.swift
+fuzzer PacketScan    ""                               - Sources/Ingest/{PacketScan,PropertyScan}.swift
 fuzzer PublishLine   ""                               - Sources/Ingest/PublishLine.swift
 fuzzer HTTPAnswer    "Telemetry"                      - Sources/Delivery/Answer.swift \
   Sources/Delivery/HTTPAnswer.swift Sources/Delivery/RetryAfter.swift Sources/Delivery/UplinkSettings.swift
@@ -260,7 +267,8 @@ fuzzer Kept          "Compression Telemetry"          - Sources/Status/Objective
   Sources/Delivery/{FileIndex,TakenBatches,Splitting}.swift
 fuzzer Table         "Pipeline Compression Telemetry" -
 fuzzer Stage         "Pipeline Compression Telemetry" -
-fuzzer Spool         "Failpoints Compression Telemetry" - Sources/Spool/*.swift
+fuzzer Spool         "Failpoints Compression Telemetry" - Sources/Spool/*.swift Sources/Spool/Backup/*.swift
+fuzzer Backup        "Failpoints Compression Telemetry" - Sources/Spool/*.swift Sources/Spool/Backup/*.swift
 
 if [ ${#names[@]} -eq 0 ]; then
   echo "no such fuzzer: ${only[*]}" >&2

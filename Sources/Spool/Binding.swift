@@ -18,6 +18,7 @@ extension StateStore {
   /// inode number, so that it is another place for certain.
   static let restoredMark = "restored"
   static let takenOverMark = "restored, taking over"
+  static let moveMarks = [restoredMark, takenOverMark]
 
   /// Offsets behind the end of a log within which messages of a session that is taken over are possible duplicates:
   /// the old box may have taken in and delivered what it had not acknowledged yet. That is as many as there are packet
@@ -26,16 +27,20 @@ extension StateStore {
 
   /// Compares the state with the machine and the file that it was last used on. When either is another, this is a
   /// clone, a moved card or a restored backup.
+  /// - Parameter mirrored: the machine that the mirror names. It is all that is known where the state was rebuilt.
   /// - Returns: nil when it is where it was, and for one that was never used.
-  func move(to machine: Machine, file: String) throws(SpoolError) -> Move? {
+  func move(to machine: Machine, file: String, mirrored: String?) throws(SpoolError) -> Move? {
     try read { connection throws(SpoolError) in
       let row = try connection.statement("SELECT machine, file FROM instance")
       defer { row.reset() }
-      guard try row.step() else { return nil }
+      guard try row.step() else {
+        guard let mirrored, !mirrored.isEmpty, mirrored != machine.id else { return nil }
+        return Move(reason: "what is left of the state comes from another machine")
+      }
       switch row.text(1) {
       case StateStore.restoredMark: return Move(reason: "this was restored from a backup")
       case StateStore.takenOverMark:
-        return Move(reason: "this was restored from a backup, in the place of a box that is gone", takesOver: true)
+        return Move(reason: "this was restored from a copy, in the place of what is gone", takesOver: true)
       default: break
       }
       if row.text(0) != machine.id { return Move(reason: "the state comes from another machine") }
@@ -101,7 +106,8 @@ extension StateStore {
   ) throws(SpoolError) {
     for var pipeline in try PipelineRow.all(in: connection) {
       pipeline.restartChain(gateway: pipeline.gateway, epoch: Epoch(random: random()))
-      pipeline.uncertainUntil = uncertainUntil
+      // A move soon after a move: what is uncertain of the first stays so.
+      pipeline.uncertainUntil = max(pipeline.uncertainUntil, uncertainUntil)
       try pipeline.save(in: connection)
     }
   }

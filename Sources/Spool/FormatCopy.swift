@@ -76,6 +76,7 @@ struct FormatCopy: Sendable, Hashable {
         Glibc.close(try FileSystem.createAnew(unfinished, mode: 0o640))
         try source.copyPages(to: unfinished, synced: true) { report(Int($0 * 100 / max(1, $1))) }
       }
+      if database == .state { try markTakenOver() }
       date(unfinished, now.worthyWall)
       try FileSystem.sync(unfinished)
       guard rename(unfinished, path) == 0 else { throw FileSystem.failure("rename", unfinished) }
@@ -84,6 +85,15 @@ struct FormatCopy: Sendable, Hashable {
       throw error
     }
     try FileSystem.syncDirectory(of: path)
+  }
+
+  /// Whoever goes back to the copy goes on in the place of what the newer version left: as a box of its own, but under
+  /// its client ids, for which the broker keeps messages (Binding.swift).
+  private func markTakenOver() throws(SpoolError) {
+    let connection = try Connection(path: unfinished, access: .readWrite(.everyCommit))
+    defer { connection.close() }
+    try connection.run("UPDATE instance SET file = ?", .text(StateStore.takenOverMark))
+    try connection.truncateLog()
   }
 
   private func date(_ path: String, _ wall: Int64?) {

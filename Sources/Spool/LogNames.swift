@@ -7,7 +7,8 @@ package import Telemetry
 // of its own, under the name that both have. So before anything is appended the copy draws another name, and keeps in
 // the table `former` up to where which earlier one holds. Offsets go on without a gap and mean the same as before:
 // checkpoints stay true, and what was received before the copy was made keeps the name that the other box knows it
-// by. A batch holds messages of one name only (PipelineCore closes it where the name of the block changes).
+// by. A batch that passes messages on holds those of one name only (PipelineCore closes it where the name of the block
+// changes); a result of a window that was open then is made of both, and comes under the later.
 
 /// The names of a log: the one that it has now, and those that it had before.
 package struct LogNames: Sendable, Hashable {
@@ -89,10 +90,12 @@ extension StateStore {
     guard isBehind else { return }
     try write { connection throws(SpoolError) in
       for former in names.former {
-        for table in ["pipeline", "replay"] {
-          try connection.run(
-            "UPDATE \(table) SET log = ? WHERE log = ?", .text(names.current.rawValue), .text(former.id.rawValue))
-        }
+        // What was read behind the end of a name was another box's.
+        try connection.run(
+          "UPDATE pipeline SET log = ?1 WHERE log = ?2 AND checkpoint <= ?3", .text(names.current.rawValue),
+          .text(former.id.rawValue), .integer(former.upto.rawValue))
+        try connection.run(
+          "UPDATE replay SET log = ? WHERE log = ?", .text(names.current.rawValue), .text(former.id.rawValue))
       }
     }
   }

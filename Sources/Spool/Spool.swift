@@ -142,7 +142,7 @@ package final class Spool: Sendable {
       }
     }
     let file = FileSystem.identity(Spool.statePath(directory)) ?? ""
-    let move = try state.move(to: machine, file: file)
+    let move = try state.move(to: machine, file: file, mirrored: mirrored?.machine)
     if move != nil {
       let sources = try state.clientIDs().keys.sorted()
       try log.rename(to: LogID(rawValue: Epoch(random: random()).rawValue), sources: sources)
@@ -271,7 +271,7 @@ package final class Spool: Sendable {
   }
 
   static func takeLock(_ path: String) throws(SpoolError) -> Int32 {
-    let file = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o640)
+    let file = Glibc.open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0o640)
     guard file >= 0 else { throw FileSystem.failure("open", path) }
     guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
       let error =

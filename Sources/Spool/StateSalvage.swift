@@ -98,6 +98,12 @@ private struct Pick {
     for (table, id) in [("session", "rowid"), ("fault", "id"), ("configuration", "rowid"), ("replay", "rowid")] {
       try carry(table, id: id, room)
     }
+    // That it was restored and has not been bound to its new place yet. Of one that was bound the place has changed
+    // now, which tells nothing.
+    if let word = try? source.text("SELECT file FROM instance"), StateStore.moveMarks.contains(word) {
+      let machine = ((try? source.text("SELECT machine FROM instance")) ?? nil) ?? ""
+      try target.run("INSERT INTO instance VALUES(?, ?)", .text(machine), .text(word))
+    }
     var rows = ReadableRows("SELECT \(PipelineRow.columns), rowid FROM pipeline", id: "rowid", in: source)
     let path = source.path
     while let row = rows.next({ ($0.integer(PipelineRow.columnCount), try? PipelineRow($0, path: path)) }) {

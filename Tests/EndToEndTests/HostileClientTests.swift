@@ -63,6 +63,18 @@ struct HostileClientTests {
     #expect(!log.contains("configuration reloaded") && !log.contains(viewer))
   }
 
+  /// Who asks faster than is answered waits, and asks again: an answer that says no more than that proves nothing.
+  private static func admitted(_ ask: () throws -> PlainHTTP.Answer) throws -> PlainHTTP.Answer {
+    var answer = try ask()
+    try #require(
+      eventually {
+        guard answer.status == 429 else { return true }
+        if let next = try? ask() { answer = next }
+        return answer.status != 429
+      })
+    return answer
+  }
+
   @Test("paths that lead out, however they are written, lead to nothing, and nothing is written")
   func traversal() throws {
     let house = try api.house("traversal")
@@ -83,7 +95,7 @@ struct HostileClientTests {
           "/", "/v1/", "/v1/pipelines/", "/v1/dead-letters/", "/page.css/", "/v1/lineage?batch=",
           "/v1/audit-log?after=", "//", "/./",
         ] {
-          let answer = try http.get(prefix + way)
+          let answer = try Self.admitted { try http.get(prefix + way) }
           #expect(answer.status >= 400, "\(prefix + way): \(answer.status)")
           for secret in ["root:", "the secret of this test", "gateway:", "the-admin admin"] {
             #expect(!answer.text.contains(secret), "\(prefix + way): \(answer.text)")
@@ -92,10 +104,12 @@ struct HostileClientTests {
       }
       // An action on it makes no file of that name.
       for action in ["pause", "resume"] {
-        let answer = try http.post("/v1/uplinks/\(up)\(up)made/\(action)")
+        let answer = try Self.admitted { try http.post("/v1/uplinks/\(up)\(up)made/\(action)") }
         #expect(answer.status >= 400, "\(up): \(answer.status)")
       }
-      #expect(try http.post("/v1/replays", #"{"pipeline":"\#(up)\#(up)machines","from":"0"}"#).status >= 400)
+      let order = #"{"pipeline":"\#(up)\#(up)machines","from":"0"}"#
+      let replay = try Self.admitted { try http.post("/v1/replays", order) }
+      #expect(replay.status >= 400, "\(up): \(replay.status)")
     }
     for target in ["http://evil.example/v1/status", "file:///etc/passwd", "*", "evil.example:80", "v1/status"] {
       let answer = try http.raw(
@@ -103,7 +117,7 @@ struct HostileClientTests {
       #expect(!String(decoding: answer, as: UTF8.self).contains("200 OK"), "\(target)")
     }
     #expect(try FileManager.default.contentsOfDirectory(atPath: house.directory.path).sorted() == before)
-    #expect(try http.get("/v1/status").status == 200)
+    #expect(try Self.admitted { try http.get("/v1/status") }.status == 200)
   }
 
   @Test("heads and bodies without end, and more connections than there is room for, cost no memory and stop no data")

@@ -208,6 +208,36 @@ struct RestoreTests {
     #expect(try spool.log.end().next == Offset(6), "the three messages that came after are aside")
   }
 
+  @Test("follows no link that lies where it builds, and takes what an earlier one left away")
+  func links() throws {
+    _ = try backup()
+    let outside = folder.path + "/outside"
+    try FileSystem.makeDirectory(outside)
+    try FileSystem.replace(outside + "/precious", with: [1])
+    try FileSystem.makeDirectory(other)
+    #expect(symlink(outside, other + "/restore.new") == 0)
+    try restore()
+    #expect(FileSystem.exists(outside + "/precious"))
+    #expect(try open().audit().balances)
+    // What came to nothing goes at the next start.
+    try FileSystem.makeDirectory(other + "/restore.new")
+    try FileSystem.replace(other + "/restore.new/log.db", with: [1])
+    _ = try open()
+    #expect(!FileSystem.exists(other + "/restore.new"))
+  }
+
+  @Test("whose state is damaged before its first start is a box of its own all the same")
+  func damaged() throws {
+    let before = try backup()
+    try restore()
+    folder.tamper(other + "/state.db", "PRAGMA application_id = 7")
+    let spool = try open()
+    #expect(spool.findings.contains { $0.contains("state.db") })
+    #expect(spool.log.id != before.log, "what comes now is not taken for messages of the old box")
+    #expect(try spool.register(folder).epoch != before.epoch)
+    #expect(try spool.audit().balances)
+  }
+
   @Test("is refused while a daemon runs on the spool, and leaves it alone")
   func running() throws {
     _ = try backup()

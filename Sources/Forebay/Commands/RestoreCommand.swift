@@ -39,6 +39,10 @@ struct RestoreCommand: ParsableCommand {
     try orComplainOfBackup("restore") {
       let directory = try place.directory()
       var order = Backup.Order(path: file, directory: directory)
+      // Root may read the backup; in the spool's folder it has no more to say than the folder's owner.
+      order.file = try BackupFile(path: file)
+      try Backup.prepare(directory)
+      try SpoolOwner.become(of: directory)
       order.takesOver = takeOver
       order.replaces = replace
       let shown = ShownProgress("restore")
@@ -117,11 +121,11 @@ struct RestoreReport: Encodable, Sendable {
     }
     if let configuration, let configurationIs, configurationIs != "the same" {
       lines.append(
-        "the configuration that ran is \(spool)/\(LastGoodConfiguration.fileName); what lies at \(configuration) is "
+        "the configuration that ran is \(spool)/\(LastGoodConfiguration.fileName); what lies at \(Output.plain(configuration)) is "
           + "\(configurationIs): put it back before the start")
     }
     if let tokens, let tokensBelong {
-      lines.append("the tokens of the API are in \(tokens); they belong to \(tokensBelong)")
+      lines.append("the tokens of the API are in \(tokens); they belong to \(Output.plain(tokensBelong))")
     }
     return lines.joined(separator: "\n")
   }

@@ -37,10 +37,10 @@ final class ArchiveWriter {
   }
 
   /// Adds a file that does not change any more.
-  func add(_ name: String, from source: String, progress: (Int64) -> Void) throws(SpoolError) -> BackupManifest.File {
-    let input = open(source, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
-    guard input >= 0 else { throw FileSystem.failure("open", source) }
-    defer { Glibc.close(input) }
+  /// - Parameter input: open; `source` is what it is called.
+  func add(
+    _ name: String, from input: Int32, called source: String, progress: (Int64) -> Void
+  ) throws(SpoolError) -> BackupManifest.File {
     var info = stat()
     guard fstat(input, &info) == 0 else { throw FileSystem.failure("look at", source) }
     let size = Int64(info.st_size)
@@ -94,29 +94,34 @@ final class ArchiveWriter {
   }
 }
 
+/// The file of a backup, open for reading as often as need be: also by a process that may not open it any more
+/// (``SpoolOwner``).
+package final class BackupFile: Sendable {
+  let path: String
+  let descriptor: Int32
+  /// Bytes.
+  let size: Int64
+
+  package init(path: String) throws(SpoolError) {
+    self.path = path
+    descriptor = try FileSystem.openRegular(path, operation: "open")
+    var info = stat()
+    size = fstat(descriptor, &info) == 0 ? Int64(info.st_size) : 0
+  }
+
+  deinit { Glibc.close(descriptor) }
+}
+
 /// An archive that somebody brings: nothing in it is believed before it is looked at. Reads from its beginning to its
 /// end, a file after the other.
 final class ArchiveReader {
-  private let path: String
-  private let file: Int32
-  private let size: Int64
+  private let file: BackupFile
+  private var path: String { file.path }
+  private var size: Int64 { file.size }
   private var position: Int64 = 0
   private var isAtEnd = false
 
-  init(path: String) throws(SpoolError) {
-    self.path = path
-    file = open(path, O_RDONLY | O_CLOEXEC)
-    guard file >= 0 else { throw FileSystem.failure("open", path) }
-    var info = stat()
-    guard fstat(file, &info) == 0, info.st_mode & S_IFMT == S_IFREG else {
-      Glibc.close(file)
-      throw SpoolError(
-        kind: .unavailable, operation: "open", path: path, cause: "it is no regular file", hint: nil)
-    }
-    size = Int64(info.st_size)
-  }
-
-  deinit { Glibc.close(file) }
+  init(_ file: BackupFile) { self.file = file }
 
   func fault(_ cause: String) -> SpoolError {
     SpoolError(
@@ -173,7 +178,7 @@ final class ArchiveReader {
     var left = count
     var chunk = [UInt8](repeating: 0, count: Int(min(count, Int64(ArchiveWriter.chunk))))
     while left > 0 {
-      let got = Glibc.read(file, &chunk, min(chunk.count, Int(left)))
+      let got = pread(file.descriptor, &chunk, min(chunk.count, Int(left)), off_t(position))
       if got < 0, errno == EINTR { continue }
       guard got >= 0 else { throw FileSystem.failure("read", path) }
       guard got > 0 else { throw fault("it became shorter meanwhile") }

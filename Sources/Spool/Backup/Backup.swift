@@ -43,6 +43,8 @@ package enum Backup {
     package var total: Int64 = 0
   }
 
+  /// Bytes of a small file at most: audit logs are the largest.
+  private static let largestSmallFile = 64 << 20
   /// Bytes that stay free on the disk of the archive.
   private static let reserve: Int64 = 16 << 20
 
@@ -65,7 +67,7 @@ package enum Backup {
     }
     var small: [(name: String, content: [UInt8])] = []
     func add(_ name: String, at file: String) throws(SpoolError) {
-      guard var content = try FileSystem.contents(file) else { return }
+      guard var content = try SpoolOwner.read(file, in: directory, limit: largestSmallFile) else { return }
       // What is appended line by line may be read in the middle of one.
       if name.hasSuffix(".jsonl") { content.removeLast(content.reversed().prefix { $0 != UInt8(ascii: "\n") }.count) }
       small.append((name, content))
@@ -101,16 +103,20 @@ package enum Backup {
       advance(Int64(content.count))
     }
     for name in attachments {
+      let path = "\(directory)/\(name)"
       // One that no configuration needs any more may have gone.
-      guard FileSystem.exists("\(directory)/\(name)") else { continue }
-      manifest.files.append(try archive.add(name, from: "\(directory)/\(name)", progress: advance))
+      guard let file = try SpoolOwner.open(path, in: directory) else { continue }
+      defer { Glibc.close(file) }
+      manifest.files.append(try archive.add(name, from: file, called: path, progress: advance))
     }
     for database in [Database.state, .log] {
       let copy = path + ".copy"
       Glibc.close(try FileSystem.createAnew(copy, mode: 0o600))
       defer { unlink(copy) }
       try snapshot.copy(database, to: copy, progress: advance)
-      manifest.files.append(try archive.add(database.rawValue, from: copy, progress: advance))
+      let file = try FileSystem.openRegular(copy, operation: "read", flags: O_NOFOLLOW)
+      defer { Glibc.close(file) }
+      manifest.files.append(try archive.add(database.rawValue, from: file, called: copy, progress: advance))
     }
     guard let text = manifest.encoded() else {
       throw SpoolError(kind: .misuse, operation: "describe", path: path, cause: "no JSON can say it", hint: nil)
@@ -175,17 +181,17 @@ package enum Backup {
   package static func verify(
     _ path: String, progress: (Progress) -> Void = { _ in }
   ) throws(SpoolError) -> BackupManifest {
-    try read(path, into: nil, progress: progress)
+    try read(BackupFile(path: path), into: nil, progress: progress)
   }
 
   /// Reads a backup from its beginning to its end.
   /// - Parameter folder: where its files are to be written; nil: nowhere. What was written is not to be used before
   ///   this has returned.
   static func read(
-    _ path: String, into folder: String?, progress: (Progress) -> Void
+    _ file: BackupFile, into folder: String?, progress: (Progress) -> Void
   ) throws(SpoolError) -> BackupManifest {
-    let reader = try ArchiveReader(path: path)
-    var state = Progress(done: 0, total: FileSystem.size(path))
+    let reader = ArchiveReader(file)
+    var state = Progress(done: 0, total: file.size)
     var found: [BackupManifest.File] = []
     var names: Set<String> = []
     var manifest: [UInt8]?
@@ -220,7 +226,7 @@ package enum Backup {
         found.append(BackupManifest.File(name: name, size: header.size, sha256: try file.finish().hex))
       }
     }
-    return try compare(manifest, digest, with: found, reader, path: path)
+    return try compare(manifest, digest, with: found, reader, path: file.path)
   }
 
   private static func compare(
@@ -235,10 +241,10 @@ package enum Backup {
     }
     guard let manifest = BackupManifest.decoded(text) else { throw reader.fault("its manifest cannot be read") }
     guard manifest.stateFormat <= DatabaseFormat.state.current, manifest.logFormat <= DatabaseFormat.log.current else {
-      throw newer(path, "Forebay \(manifest.forebay) wrote its databases in a form that this version does not read")
+      throw newer(path, "another Forebay wrote its databases in a form that this version does not read")
     }
     for (listed, file) in zip(manifest.files, found) where listed != file {
-      throw reader.fault("\(file.name) is not what the manifest says of \(listed.name)")
+      throw reader.fault("\(file.name) is not what the manifest says of the file in its place")
     }
     guard manifest.files.count == found.count else {
       throw reader.fault("\(found.count) files are in it, and \(manifest.files.count) in its manifest")

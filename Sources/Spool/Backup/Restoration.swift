@@ -62,7 +62,10 @@ package enum Restoration {
   /// What is left of steps 3 to 5; does nothing where no restore has come so far.
   static func finish(in directory: String) throws(SpoolError) {
     let path = "\(directory)/\(marker)"
-    guard let bytes = try FileSystem.contents(path) else { return }
+    guard let bytes = try FileSystem.contents(path) else {
+      // What one left that came to nothing takes room.
+      return abandon(in: directory)
+    }
     let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n").map(String.init)
     guard lines.count == 2, let step = Step(rawValue: lines[1]), lines[0].hasPrefix(replacedPrefix),
       !lines[0].contains("/")
@@ -105,6 +108,8 @@ package enum Restoration {
 
   /// Removes a folder that a restore has built: files, and folders with files.
   private static func remove(_ path: String) throws(SpoolError) {
+    // A link is removed, not what it leads to.
+    if unlink(path) == 0 { return }
     for name in FileSystem.names(in: path) {
       let entry = "\(path)/\(name)"
       if unlink(entry) == 0 { continue }

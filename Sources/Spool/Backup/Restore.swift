@@ -22,6 +22,8 @@ extension Backup {
   package struct Order: Sendable {
     /// The backup.
     package var path: String
+    /// The same, open already; nil: it is opened by its path.
+    package var file: BackupFile?
     /// The spool's folder; made where only its last part is missing.
     package var directory: String
     /// The old box is gone for good: the broker sessions go on under its client ids.
@@ -54,11 +56,9 @@ extension Backup {
         hint: "'--replace' moves it aside; '--spool' names another folder")
     }
     try refuseIfOccupied()
-    let manifest = try verify(order.path, progress: progress)
-    if !FileSystem.exists(directory) {
-      try FileSystem.makeDirectory(directory)
-      try FileSystem.adopt(directory, ownerOf: FileSystem.folder(of: directory))
-    }
+    let file: BackupFile = if let open = order.file { open } else { try BackupFile(path: order.path) }
+    let manifest = try read(file, into: nil, progress: progress)
+    try prepare(directory)
     let lock = try Spool.takeLock("\(directory)/lock")
     defer { Glibc.close(lock) }
     try FileSystem.adopt("\(directory)/lock", ownerOf: directory)
@@ -75,7 +75,7 @@ extension Backup {
     }
     let built = try Restoration.begin(in: directory)
     do throws(SpoolError) {
-      guard try read(order.path, into: built, progress: progress) == manifest else {
+      guard try read(file, into: built, progress: progress) == manifest else {
         throw SpoolError(
           kind: .damaged, operation: "read the backup", path: order.path, cause: "it was changed meanwhile", hint: nil)
       }
@@ -91,6 +91,13 @@ extension Backup {
       if !FileSystem.exists("\(directory)/\(Restoration.marker)") { Restoration.abandon(in: directory) }
       throw error
     }
+  }
+
+  /// The spool's folder, where it is missing: of the owner of the folder that it lies in.
+  package static func prepare(_ directory: String) throws(SpoolError) {
+    guard !FileSystem.exists(directory) else { return }
+    try FileSystem.makeDirectory(directory)
+    try FileSystem.adopt(directory, ownerOf: FileSystem.folder(of: directory))
   }
 
   /// An older version's backup is its own way back: no copy is kept of how the database was.

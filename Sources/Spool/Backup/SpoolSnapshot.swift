@@ -34,9 +34,16 @@ final class SpoolSnapshot {
   private static let attempts = 20
 
   init(of directory: String) throws(SpoolError) {
+    for path in [Spool.statePath(directory), Spool.logPath(directory)] where FileSystem.exists(path) {
+      guard let file = try SpoolOwner.open(path, in: directory) else {
+        throw SpoolError(
+          kind: .unavailable, operation: "back up", path: path, cause: "the spool's owner may not read it", hint: nil)
+      }
+      Glibc.close(file)
+    }
     let state = try Connection(path: Spool.statePath(directory), access: .readOnly)
     try DatabaseFormat.state.verify(state)
-    let log = try LogReader(path: Spool.logPath(directory))
+    var log = try LogReader(path: Spool.logPath(directory))
     var attempt = 0
     while true {
       attempt += 1
@@ -45,7 +52,9 @@ final class SpoolSnapshot {
       try log.connection.execute(Connection.Transaction.deferred.rawValue)
       let start = try log.start()
       let end = try log.end()
-      let isOvertaken = rows.contains { $0.active && $0.log == end.log && $0.checkpoint < start }
+      // A reader keeps the log's name from its opening on; the first start after a move changes it.
+      let isRenamed = try log.connection.text("SELECT id FROM log") != log.log.rawValue
+      let isOvertaken = isRenamed || rows.contains { $0.active && $0.log == end.log && $0.checkpoint < start }
       guard isOvertaken, attempt < SpoolSnapshot.attempts else {
         audit = try Audit.look(state, log).audit
         pipelines = rows
@@ -57,6 +66,9 @@ final class SpoolSnapshot {
       }
       try state.execute("ROLLBACK")
       try log.connection.execute("ROLLBACK")
+      guard isRenamed else { continue }
+      log.connection.close()
+      log = try LogReader(path: Spool.logPath(directory))
     }
   }
 
