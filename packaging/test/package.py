@@ -285,6 +285,10 @@ def bad_edit(box):
 
 def backup(box):
     """a backup of the running service, brought back in its place, goes on as the service's own, each message once"""
+    # Who has taken over the service has root read nothing for him, and write nowhere.
+    box.run("ln", "-s", "/etc/shadow", "/var/lib/forebay/paused-uplinks.json")
+    expect(box.run("forebay", "backup", "--to", "/root/box.tar", check=False).returncode == 2, "a link is followed")
+    box.run("rm", "/var/lib/forebay/paused-uplinks.json")
     box.run("forebay", "backup", "--to", "/root/box.tar")
     box.run("forebay", "backup", "verify", "/root/box.tar")
     mode = box.run("stat", "-c", "%a %U", "/root/box.tar").stdout.strip()
@@ -292,7 +296,9 @@ def backup(box):
     expect(box.run("forebay", "restore", "/root/box.tar", "--replace", check=False).returncode == 2,
            "it is restored under a running service")
     box.run("systemctl", "stop", "forebay")
+    box.run("ln", "-s", "/root", "/var/lib/forebay/restore.new")
     box.run("forebay", "restore", "/root/box.tar", "--replace", "--take-over")
+    expect((box.root / "root/box.tar").exists(), "a link was followed to what root has")
     strangers = box.run("find", "/var/lib/forebay", "-not", "-user", "forebay").stdout.strip()
     expect(not strangers, f"the service does not own {strangers}")
     box.run("systemctl", "start", "forebay")
