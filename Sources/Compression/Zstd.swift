@@ -189,6 +189,12 @@ package enum Zstd {
       private var state = 1
       /// Whether the next byte is the first of a frame.
       private var isAtFrame = true
+      /// The beginning of the frame, as far as its header can go (RFC 8878, section 3.1.1.1), and what it has given.
+      private var header: [UInt8] = []
+      private var produced: UInt64 = 0
+
+      /// Bytes of a magic number and the longest header.
+      private static let longestHeader = 18
 
       /// Begins an input. The decompressor serves one input at a time.
       /// - Parameters:
@@ -211,20 +217,35 @@ package enum Zstd {
           if isAtFrame, start < bytes.count, bytes[start] != 0x28, bytes[start] & 0xF0 != 0x50 {
             throw .corrupt("Unknown frame descriptor")
           }
+          if isAtFrame {
+            header = []
+            produced = 0
+          }
           var code = 0
           output.fill { room in
             var target = ZSTD_outBuffer(dst: room.baseAddress, size: room.count, pos: 0)
             code = ZSTD_decompressStream(decompressor.context, &target, &input)
             roomLeft = target.pos < target.size
+            produced += UInt64(target.pos)
             return target.pos
           }
+          header += bytes[start..<input.pos].prefix(Input.longestHeader - header.count)
           if ZSTD_isError(code) != 0 {
             throw .corrupt(String(cString: ZSTD_getErrorName(code)))
           }
           if output.isTooLarge { throw .outputTooLarge(maximum: output.maximum) }
+          if code == 0 { try checkLength() }
           state = code
           isAtFrame = code == 0 || (isAtFrame && input.pos == start)
         }
+      }
+
+      /// The library does not look where the last block of a frame is empty and the input comes in pieces.
+      private func checkLength() throws(CompressionError) {
+        let size = ZSTD_getFrameContentSize(header, header.count)
+        // The two largest values mean "unknown" and "error".
+        guard size < UInt64.max - 1, size != produced else { return }
+        throw .corrupt("a frame has \(produced) bytes, and says \(size)")
       }
 
       /// All of the output, once the input has ended.

@@ -1,4 +1,4 @@
-package import Telemetry
+internal import Telemetry
 
 /// What a message may be at most to become readings. What is more is refused by the stage `decode`, under a rule of
 /// its own, and kept as a dead letter like all that is refused.

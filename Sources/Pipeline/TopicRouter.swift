@@ -46,8 +46,10 @@ final class Route: Sendable {
 
   /// About what it holds in memory, in bytes.
   var footprint: Int {
-    captures.reduce(256) { $0 + 16 + ($1?.utf8.count ?? 0) } + key.count + keyContent.count + lineStart.count
-      + captureObject.count + lineMiddle.count
+    var bytes = 256 + key.count + keyContent.count
+    bytes += lineStart.count + captureObject.count + lineMiddle.count
+    for capture in captures { bytes += 16 + (capture?.utf8.count ?? 0) }
+    return bytes
   }
 }
 

@@ -192,6 +192,23 @@ struct CompressionTests {
     #expect(try Zstd.decompress(skipped + Zstd.compress([1, 2]), maximumOutput: 9) == [1, 2])
   }
 
+  @Test("A zstd frame that says it has more than it has is refused, in one piece as in several")
+  func frameThatIsTooShort() throws {
+    // Of one segment, 40 bytes long by its header, with an empty block that is the last.
+    let frame: [UInt8] = [0x28, 0xB5, 0x2F, 0xFD, 0x20, 0x28, 0x01, 0x00, 0x00]
+    #expect(throws: CompressionError.self) { try Zstd.decompress(frame, maximumOutput: 99) }
+    for cut in 1..<frame.count {
+      #expect(throws: CompressionError.self, "cut at \(cut)") {
+        let decompressor = try Zstd.Decompressor()
+        var input = Zstd.Decompressor.Input(decompressor, maximumOutput: 99)
+        for piece in [frame[..<cut], frame[cut...]] {
+          try Array(piece).withUnsafeBytes { try input.write($0) }
+        }
+        _ = try input.finish()
+      }
+    }
+  }
+
   @Test("A zstd frame has no checksum")
   func noChecksum() throws {
     // Bit 2 of the frame header descriptor (RFC 8878, section 3.1.1.1.1).
