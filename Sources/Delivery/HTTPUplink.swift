@@ -46,10 +46,13 @@ package final class HTTPUplink: Uplink {
     var token: Secret??
     /// The last token with which a batch was accepted.
     var accepted: Secret?
-    /// The token on disk is refused, and ``accepted`` is not.
-    var isNewRefused = false
+    /// The token on disk that is refused while ``accepted`` is not, and when that was found last (wall nanoseconds).
+    var refused: (token: Secret?, at: Int64)?
     var isShutDown = false
   }
+
+  /// Nanoseconds after which a token that was refused is shown again: it may have been the upstream that was not well.
+  static let refusalTime: Int64 = 600_000_000_000
 
   private let settings: UplinkSettings.HTTP
   private let concurrency: Int
@@ -61,7 +64,7 @@ package final class HTTPUplink: Uplink {
 
   /// - Parameters:
   ///   - version: of this program, for the `User-Agent`.
-  ///   - wall: nanoseconds since 1970, for a `Retry-After` that is a date.
+  ///   - wall: nanoseconds since 1970, for a `Retry-After` that is a date, and for trying a refused token again.
   ///   - life: drawn when the process started, so that no two attempts have the same span.
   package init(
     settings: UplinkSettings.HTTP, concurrency: Int, version: String, life: UInt64 = 0,
@@ -101,7 +104,7 @@ package final class HTTPUplink: Uplink {
     let old = state.withLock { state in
       defer { state.generation = nil }
       state.token = nil
-      state.isNewRefused = false
+      state.refused = nil
       return state.generation
     }
     await old?.retire()
@@ -130,27 +133,49 @@ package final class HTTPUplink: Uplink {
     guard case .hasIt = last else { return last }
     state.withLock { state in
       state.token = .some(old)
-      state.isNewRefused = true
+      state.refused = (fresh, wall())
     }
     return last
+  }
+
+  /// What is refused is not what was accepted last any more: it is not shown again, and nobody is told that it works.
+  private func noteRefused(_ token: Secret?) {
+    state.withLock { state in
+      guard token == state.accepted else { return }
+      state.accepted = nil
+      state.refused = nil
+    }
   }
 
   /// Notes what an upstream accepts; what is in place is no longer in doubt.
   private func noteAccepted(_ token: Secret?) {
     state.withLock { state in
-      if token != state.accepted { state.isNewRefused = false }
+      if token != state.accepted { state.refused = nil }
       state.accepted = token
     }
   }
 
   package var refusedCredential: String? {
-    guard state.withLock({ $0.isNewRefused }), let path = settings.tokenFile else { return nil }
+    guard state.withLock({ $0.refused != nil }), let path = settings.tokenFile else { return nil }
     return "the upstream refuses the token in \(path); the one that was there before still works and goes on, until "
       + "the next restart"
   }
 
   private func token() throws(Unreachable) -> Secret? {
-    if let known = state.withLock({ $0.token }) { return known }
+    let (known, refused) = state.withLock { ($0.token, $0.refused) }
+    if let known {
+      guard let refused else { return known }
+      // The old one serves: the one on disk is shown when it is another, and from time to time.
+      let now = wall()
+      let isDue = now < refused.at || now - refused.at >= HTTPUplink.refusalTime
+      guard let onDisk = try? settings.token(), isDue || onDisk != refused.token else { return known }
+      state.withLock { state in
+        state.token = .some(onDisk)
+        // The others go on as they are until it has been judged.
+        state.refused?.at = now
+      }
+      return onDisk
+    }
     let token = try settings.token()
     state.withLock { $0.token = .some(token) }
     return token
@@ -212,7 +237,11 @@ package final class HTTPUplink: Uplink {
     switch result {
     case .success(let answer):
       let meaning = answer.meaning(for: batch, rule: settings.receipt, wall: wall())
-      if meaning == .hasIt { noteAccepted(token) }
+      switch meaning {
+      case .hasIt: noteAccepted(token)
+      case .credentials: noteRefused(token)
+      default: break
+      }
       return meaning
     case .failure(let error):
       if error as? HTTPClientError == .proxyAuthenticationRequired {

@@ -66,7 +66,7 @@ extension Connection {
       let scan = PacketScan(
         UnsafeRawBufferPointer(rebasing: peeked[..<(takenPart + count)]), publishLimit: publishLimit,
         controlLimit: Connection.controlLimit, hasProperties: settings.version == .mqtt5)
-      if scan.packets > 0 || scan.rest == .publish { (takenPart, waitingPart) = (0, nil) }
+      if scan.packets > 0 { (takenPart, waitingPart) = (0, nil) }
       for _ in 0..<scan.packets {
         if let fault = readOne() { return .lost(fault) }
         budget -= 1
@@ -78,7 +78,16 @@ extension Connection {
         if scan.packets == 0 {
           return isClosing ? .lost(lost("closed in the middle of a packet")) : readPart(count)
         }
+      case .properties:
+        // Behind others it is at the front of the next look.
+        if scan.packets > 0 { continue }
+        // The library must not read what nobody has looked at; what lies behind all that can be looked at, it may.
+        if takenPart + count < peeked.count {
+          return isClosing ? .lost(lost("closed in the middle of a packet")) : readPart(count)
+        }
+        fallthrough
       case .publish:
+        (takenPart, waitingPart) = (0, nil)
         insidePublish = true
       case .tooLarge(let bytes, let limit):
         // Behind others it is at the front of the next look.

@@ -130,9 +130,11 @@ final class IntakeLoop {
       for session in leaving { staging.core.leave(session.number) }
       sessions.removeAll { session in leaving.contains { $0 === session } }
     }
+    showPasswordsAnew()
     for settings in sources {
       guard let session = sessions.first(where: { $0.settings.name == settings.name }) else {
         add(settings)
+        if let other = leaving.first(where: { $0.settings.name == settings.name }) { sessions.last?.follow(other) }
         continue
       }
       if session.settings == settings { continue }
@@ -141,6 +143,23 @@ final class IntakeLoop {
     let order = Dictionary(
       sources.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { $1 })
     sessions.sort { (order[$0.settings.name] ?? 0) < (order[$1.settings.name] ?? 0) }
+  }
+
+  /// Where a source lives on an old password, the one in its file is shown to the broker, which may take it by now.
+  private func showPasswordsAnew() {
+    let living = sessions.filter { session in
+      if case .open = session.phase { session.status.refusedCredential != nil } else { false }
+    }
+    guard !living.isEmpty else { return }
+    closeAll(living, until: monotonicNanoseconds() + IntakeLoop.closingTime, farewell: true)
+    // Otherwise the commit found the log failing or full, and has arranged for all sessions.
+    guard case .running = mode else { return }
+    let (now, instant) = (moment(), monotonicNanoseconds())
+    for session in living {
+      session.forgetRefusal()
+      session.phase = .waiting(until: instant)
+      session.enter(.waiting, at: now)
+    }
   }
 
   // MARK: Timers
@@ -357,12 +376,14 @@ final class IntakeLoop {
     staging.core.wet(session.number)
     let end = connection.read()
     let now = monotonicNanoseconds()
+    let events = connection.takeEvents()
+    if session.count(events, at: now) { statusChanged = true }
     if case .lost(let fault) = end {
       lose(session, fault)
       return false
     }
     do throws(SourceFault) {
-      if try session.process(connection.takeEvents(), of: connection, at: now, moment: moment) {
+      if try session.process(events, of: connection, at: now, moment: moment) {
         statusChanged = true
       }
     } catch {

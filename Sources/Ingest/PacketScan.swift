@@ -9,8 +9,10 @@ package struct PacketScan: Sendable, Hashable {
     case nothing
     /// Part of a fixed header.
     case header
-    /// The beginning of a PUBLISH whose size is in order.
+    /// The beginning of a PUBLISH whose size is in order, with all its properties.
     case publish
+    /// The same, without the end of its properties.
+    case properties
     /// The beginning of another packet whose size is in order.
     case control
     /// A packet that is larger than it may be: all its bytes, as announced.
@@ -72,7 +74,12 @@ package struct PacketScan: Sendable, Hashable {
         }
       }
       guard position + size <= bytes.count else {
-        rest = isPublish ? .publish : .control
+        let seen = UnsafeRawBufferPointer(rebasing: bytes[position...])
+        if !isPublish {
+          rest = .control
+        } else {
+          rest = hasProperties && !PropertyScan.areSeen(seen, header: header, size: size) ? .properties : .publish
+        }
         return
       }
       packets += 1

@@ -55,6 +55,16 @@ enum PropertyScan {
     return at <= end
   }
 
+  /// Whether the properties of a PUBLISH are there to their end, or it is too short for any. The parameters are those
+  /// of ``isOrderly(_:header:size:)``.
+  static func areSeen(_ bytes: UnsafeRawBufferPointer, header: Int, size: Int) -> Bool {
+    guard let start = start(bytes, header: header, size: size) else { return false }
+    guard start < size else { return true }
+    var at = start
+    guard let length = integer(bytes, &at) else { return false }
+    return at + length <= bytes.count
+  }
+
   /// Where the length of the properties stands; nil where there are none, or nobody can see yet.
   private static func start(_ bytes: UnsafeRawBufferPointer, header: Int, size: Int) -> Int? {
     switch bytes[0] >> 4 {

@@ -46,6 +46,10 @@ final class Session {
   private var droppedAtConnect: Int64?
   /// The broker has lost the session, and the log has not been told yet.
   private var hasToForget = false
+  /// The CONNECT of the present connection is out, and nothing has answered it.
+  private var isUnanswered = false
+  /// An earlier CONNECT was never answered: the session may be a new one, without filters (MQTT 3.1.1).
+  private(set) var hasLostAnswer = false
   /// With which the broker accepted us last. It stays in memory alone.
   private var acceptedPassword: Secret?
   /// What the next attempt shows instead of what the file has. A password is changed at two places, and whoever is
@@ -103,20 +107,33 @@ final class Session {
 
   /// An attempt was refused: the next one shows the other password, where there are two.
   func turnPassword(after fault: SourceFault, of connection: Connection?) {
+    if case .refused = fault { isUnanswered = false }
     // What was refused before may be in order now.
-    if case .open = phase { oldPassword = nil }
-    guard fault.isRefusalOfPassword, let connection else { return }
-    oldPassword = connection.password == acceptedPassword ? nil : acceptedPassword
+    guard fault.isRefusalOfPassword, let connection else {
+      oldPassword = nil
+      return
+    }
+    if connection.password == acceptedPassword {
+      // It works no more: nobody is to be told that it does, and it is not shown again.
+      acceptedPassword = nil
+      status.refusedCredential = nil
+    }
+    oldPassword = acceptedPassword
   }
+
+  /// The next attempt shows what the file has.
+  func forgetRefusal() { oldPassword = nil }
 
   /// Everything was written.
   func wrote(at now: Int64) {
+    if case .opening = phase { isUnanswered = true }
     // A keepalive of 0 switches the mechanism off (MQTT 5.0, section 3.1.2.10).
     signDue = keepalive == 0 ? .max : now + Int64(keepalive) * IntakeLoop.second
   }
 
   /// A connector thread has connected.
   func adopt(_ connection: Connection, known: [String: SubscriptionState], deadline: Int64) {
+    noteLostAnswer()
     sink.retainedKnown = []
     connection.sink = sink
     self.known = known
@@ -125,6 +142,18 @@ final class Session {
     isOutdated = false
     notBefore = 0
     phase = .opening(connection, deadline: deadline)
+  }
+
+  /// No answer comes any more to the CONNECT that is out, if one is.
+  private func noteLostAnswer() {
+    if isUnanswered { hasLostAnswer = true }
+    isUnanswered = false
+  }
+
+  /// This one takes the place of another at the same source, whose client id it has.
+  func follow(_ other: Session) {
+    other.noteLostAnswer()
+    hasLostAnswer = other.hasLostAnswer
   }
 
   /// Settings that differ in nothing but filters and the rule for retained messages.
@@ -170,6 +199,12 @@ final class Session {
       noteDropped(total)
       changed = true
     }
+    return changed
+  }
+
+  /// Counts what was acknowledged and not taken, whatever has become of the connection.
+  /// - Returns: whether the status changed.
+  func count(_ events: Connection.Events, at now: Int64) -> Bool {
     status.redelivered += events.redelivered
     if events.isUnannounced {
       logger.warning(
@@ -185,7 +220,7 @@ final class Session {
           "messages": "\(events.oversized)", "maximum_packet_size": "\(settings.maximumPacketSize)",
         ])
     }
-    return changed || events.redelivered > 0 || events.ignoredRetained > 0 || events.oversized > 0
+    return events.redelivered > 0 || events.ignoredRetained > 0 || events.oversized > 0
   }
 
   private func accepted(
@@ -213,11 +248,13 @@ final class Session {
       "connected to the broker",
       metadata: ["address": "\(status.address)", "session_present": "\(acceptance.sessionPresent)"])
     if hasToForget { try forget() }
-    if settings.version == .mqtt311, !acceptance.sessionPresent, settings.retained == .once {
-      sink.retainedKnown = settings.filters.filter { known[$0] != nil }
-    }
     droppedAtConnect = nil
-    try synchronise(connection, sessionPresent: acceptance.sessionPresent)
+    isUnanswered = false
+    try synchronise(
+      connection, sessionPresent: acceptance.sessionPresent,
+      doubt: settings.version == .mqtt5 ? .always : hasLostAnswer ? .answerLost : .none)
+    // From here on it is stored which filters are uncertain.
+    hasLostAnswer = false
     if !sink.takesDroppedTopic {
       // Whether the broker permits or even has it does not matter: the answer is not looked at. It is
       // asked for at each connection, because the retained value is where counting begins.
@@ -227,7 +264,7 @@ final class Session {
 
   /// Tells the broker what it lacks.
   private func synchronise(
-    _ connection: Connection, sessionPresent: Bool
+    _ connection: Connection, sessionPresent: Bool, doubt: SubscriptionPlan.Doubt = .none
   ) throws(SourceFault) {
     guard subscribing.isEmpty, unsubscribing.isEmpty else {
       isOutdated = true
@@ -235,7 +272,10 @@ final class Session {
     }
     let plan = SubscriptionPlan(
       wanted: settings.filters, known: known, sessionPresent: sessionPresent,
-      retained: settings.retained)
+      retained: settings.retained, doubt: doubt)
+    if settings.version == .mqtt311, settings.retained == .once {
+      sink.retainedKnown += plan.subscribe.filter { $0.retain == .never }.map(\.filter)
+    }
     if plan.before != known {
       known = plan.before
       try store()

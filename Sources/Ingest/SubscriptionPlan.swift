@@ -8,7 +8,7 @@ package enum RetainHandling: UInt8, Sendable, Hashable {
 /// What to tell a broker so that its session holds the filters that are wanted. Pure.
 ///
 /// A persistent session keeps filters that the configuration has dropped, and subscribing anew resends
-/// retained messages. So only the difference is sent, unless the broker has lost the session.
+/// retained messages. So only the difference is sent, unless the broker has lost the session, or may have.
 package struct SubscriptionPlan: Sendable, Hashable {
   package struct Subscription: Sendable, Hashable {
     package var filter: String
@@ -18,6 +18,19 @@ package struct SubscriptionPlan: Sendable, Hashable {
       self.filter = filter
       self.retain = retain
     }
+  }
+
+  /// A session that is present need not be the one whose filters are stored: where the broker had lost that one, a
+  /// CONNECT makes another, and when its CONNACK does not reach us, the next one speaks of a session that is there,
+  /// and that has no filters.
+  package enum Doubt: Sendable, Hashable {
+    /// It is the same connection still, or no answer is missing.
+    case none
+    /// A connection begins whose retain handling keeps a repeated SUBSCRIBE from doing harm (MQTT 5): every filter is
+    /// asked for again.
+    case always
+    /// A CONNECT went out and its CONNACK did not come: filters are uncertain until the broker has answered.
+    case answerLost
   }
 
   package var subscribe: [Subscription] = []
@@ -32,15 +45,16 @@ package struct SubscriptionPlan: Sendable, Hashable {
   ///   - wanted: the configured filters.
   ///   - known: what is stored of the session.
   ///   - sessionPresent: whether the broker still had the session (CONNACK).
+  ///   - doubt: what the session may lack of what is stored as held.
   package init(
     wanted: [String], known: [String: SubscriptionState], sessionPresent: Bool,
-    retained: SourceSettings.RetainedRule
+    retained: SourceSettings.RetainedRule, doubt: Doubt = .none
   ) {
     before = known
-    if !sessionPresent {
+    if !sessionPresent || doubt == .answerLost {
       for filter in known.keys { before[filter] = .uncertain }
     }
-    for filter in wanted where before[filter] != .held {
+    for filter in wanted where before[filter] != .held || doubt == .always {
       let retain: RetainHandling =
         switch retained {
         case .take: .ifNew

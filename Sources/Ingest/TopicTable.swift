@@ -20,7 +20,7 @@ struct TopicTable {
   /// Above so many topics the table is emptied: it serves devices that publish again and again.
   static let maximumTopics = 16_384
   /// The same for their bytes, of which the table and the origins have one copy each: a topic may have 65,535.
-  static let maximumBytes = 1 << 20
+  static let maximumBytes = 4 << 20
 
   /// Bytes of the topics that are remembered.
   var count: Int { bytes.count }

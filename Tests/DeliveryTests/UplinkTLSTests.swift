@@ -1,5 +1,6 @@
 @testable import Delivery
 import Telemetry
+import Synchronization
 import TestSupport
 import Testing
 
@@ -101,6 +102,73 @@ extension RealIO {
       await upstream.shutdown()
     }
 
+    @Test("an old token that served and is refused is forgotten, and nobody is told that it works")
+    func revoked() async throws {
+      let upstream = try await FaultyUpstream { request, _ in
+        request["Authorization"] == "Bearer old" ? .receipt : .answer(401)
+      }
+      let directory = try TemporaryDirectory("tokens")
+      let path = try directory.write("old", to: "token")
+      let uplink = Sample.uplink(upstream.url()) { $0.tokenFile = path }
+      #expect(await uplink.send(Sample.batch(1), attempt: 1) == .hasIt)
+      try directory.write("new", to: "token")
+      await uplink.reload()
+      #expect(await uplink.send(Sample.batch(2), attempt: 1) == .hasIt)
+      #expect(uplink.refusedCredential != nil)
+      upstream.follow { _, _ in .answer(401) }
+      #expect(await uplink.send(Sample.batch(3), attempt: 1) == .credentials(status: 401))
+      #expect(uplink.refusedCredential == nil)
+      let before = upstream.requests.count
+      #expect(await uplink.send(Sample.batch(3), attempt: 2) == .credentials(status: 401))
+      #expect(upstream.requests.dropFirst(before).map { $0["Authorization"] } == ["Bearer new"])
+      await uplink.shutdown()
+      await upstream.shutdown()
+    }
+
+    @Test("while the old token serves, the one on disk is shown after ten minutes again, and at once when it is new")
+    func again() async throws {
+      let upstream = try await FaultyUpstream { request, _ in
+        request["Authorization"] == "Bearer old" ? .receipt : .answer(401)
+      }
+      let directory = try TemporaryDirectory("tokens")
+      let path = try directory.write("old", to: "token")
+      let now = Clock()
+      var settings = UplinkSettings.HTTP(url: upstream.url())
+      settings.tokenFile = path
+      let uplink = HTTPUplink(settings: settings, concurrency: 4, version: "0.0.1", wall: { now.time.withLock { $0 } })
+      func shown(_ sequence: Int64) async -> [String?] {
+        let before = upstream.requests.count
+        #expect(await uplink.send(Sample.batch(sequence), attempt: 1) == .hasIt)
+        return upstream.requests.dropFirst(before).map { $0["Authorization"] }
+      }
+      #expect(await shown(1) == ["Bearer old"])
+      try directory.write("new", to: "token")
+      await uplink.reload()
+      #expect(await shown(2) == ["Bearer new", "Bearer old"])
+      now.time.withLock { $0 += 599_000_000_000 }
+      #expect(await shown(3) == ["Bearer old"])
+      now.time.withLock { $0 += 1_000_000_000 }
+      #expect(await shown(4) == ["Bearer new", "Bearer old"])
+      #expect(await shown(5) == ["Bearer old"])
+      try directory.write("newer", to: "token")
+      #expect(await shown(6) == ["Bearer newer", "Bearer old"])
+      #expect(await shown(7) == ["Bearer old"])
+      #expect(uplink.refusedCredential != nil)
+      // The upstream is well again.
+      upstream.follow { _, _ in .receipt }
+      #expect(await shown(8) == ["Bearer old"])
+      now.time.withLock { $0 += 600_000_000_000 }
+      #expect(await shown(9) == ["Bearer newer"])
+      #expect(uplink.refusedCredential == nil)
+      #expect(await shown(10) == ["Bearer newer"])
+      await uplink.shutdown()
+      await upstream.shutdown()
+    }
+
+    private final class Clock: Sendable {
+      let time = Mutex<Int64>(1_700_000_000_000_000_000)
+    }
+
     @Test("where neither is accepted it is a matter of credentials, and each is tried once an attempt")
     func neither() async throws {
       let upstream = try await FaultyUpstream { _, _ in .receipt }
@@ -114,6 +182,9 @@ extension RealIO {
       #expect(await uplink.send(Sample.batch(2), attempt: 1) == .credentials(status: 403))
       #expect(upstream.requests.count == 3)
       #expect(uplink.refusedCredential == nil)
+      // What was refused is not shown again.
+      #expect(await uplink.send(Sample.batch(2), attempt: 2) == .credentials(status: 403))
+      #expect(upstream.requests.map { $0["Authorization"] }.suffix(3) == ["Bearer new", "Bearer old", "Bearer new"])
       await uplink.shutdown()
       await upstream.shutdown()
     }

@@ -88,6 +88,12 @@ final class FakeBroker: Sendable {
       try send(bytes + packet.body)
     }
 
+    /// Drops what the client has said. Whether it has closed.
+    func hasGone() -> Bool {
+      var bytes = [UInt8](repeating: 0, count: 4_096)
+      return recv(fd, &bytes, bytes.count, Int32(MSG_DONTWAIT)) == 0
+    }
+
     /// Nil when the client has closed.
     func receive() throws -> Packet? {
       guard let first = read(1)?.first, let kind = Packet.Kind(rawValue: first >> 4) else { return nil }

@@ -259,6 +259,27 @@ import Testing
     #expect(residentBytes() - before < 64 << 20)
   }
 
+  @Test("what was passed over is counted, though the connection is lost in the same breath")
+  func passedOverAndLost() throws {
+    let number = Counter()
+    let broker = try FakeBroker { client in
+      let isFirst = number.next() == 0
+      try client.accept()
+      guard let subscribe = try client.receive(), isFirst else { return }
+      let large: [UInt8] = [0x32, 0x88, 0x27, 0, 3] + Array("t/a".utf8) + [0, 9] + [UInt8](repeating: 7, count: 4_993)
+      // Behind it a PUBLISH at QoS 2, which ends the connection.
+      try client.send([0x90, 3, subscribe.body[0], subscribe.body[1], 1] + large + [0x34, 2, 0, 0])
+      while try client.receive() != nil {}
+    }
+    let rig = try Rig([
+      .floor(broker.port) {
+        $0.version = .mqtt311; $0.maximumPacketSize = 1_024
+      }
+    ])
+    #expect(eventually { broker.connections >= 2 })
+    #expect(rig.status()?.oversized == 1)
+  }
+
   @Test("a control packet that announces too much ends the connection, and attempts go on")
   func hugeControlPacket() throws {
     let broker = try FakeBroker { client in

@@ -55,4 +55,43 @@ import Testing
     #expect(stuck.withLock { $0 } == nil, "the piece that stayed in the socket")
     #expect(rig.status()?.reconnects == 0)
   }
+
+  @Test("properties that come in pieces are looked at before the library has them, good ones and bad ones")
+  func properties() throws {
+    // A user property; the same identifier behind it that MQTT does not know ends libmosquitto's process.
+    let head: [UInt8] = [0, 3] + Array("t/a".utf8)
+    let user: [UInt8] = [0x26, 0, 1, 0x6B, 0, 1, 0x76]
+    let good = head + [0, 1, 7] + user + Array("good".utf8)
+    let bad = head + [0, 2, 9] + user + [0x7F, 0] + Array("bad".utf8)
+    let number = Counter()
+    let port = Mutex(0)
+    let broker = try FakeBroker { client in
+      let isFirst = number.next() == 0
+      try client.accept()
+      if isFirst {
+        let pieces: [[UInt8]] = [
+          [0x32, UInt8(good.count)], Array(good[..<6]), Array(good[6..<10]), Array(good[10..<17]), Array(good[17...]),
+          [0x32, UInt8(bad.count)], Array(bad[..<9]),
+        ]
+        for _ in 0..<2 {
+          guard let packet = try client.receive(), packet.kind == .subscribe else { return }
+          try client.send(.init(kind: .suback, body: Array(packet.body[..<2]) + [0, 1]))
+        }
+        for piece in pieces {
+          try client.send(piece)
+          let port = port.withLock { $0 }
+          guard eventually({ PartialPacketTests.unread(at: port) == 0 }) else { return }
+        }
+        try client.send(Array(bad[9...]))
+      } else {
+        try client.send(.publish5("t/a", "after", id: 3))
+      }
+      while try client.next() != nil {}
+    }
+    port.withLock { $0 = broker.port }
+    let rig = try Rig([.floor(broker.port)])
+    #expect(eventually(within: 20) { rig.log.payloads.contains("after") }, "\(rig.status()?.fault ?? "no fault")")
+    #expect(rig.log.payloads == ["good", "after"])
+    #expect(broker.connections == 2)
+  }
 }

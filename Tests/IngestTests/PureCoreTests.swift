@@ -115,6 +115,27 @@ import Testing
     }
   }
 
+  @Test("with MQTT 5 every filter is asked for at each connection, so that nothing retained comes again")
+  func always() {
+    for (rule, retain) in [
+      (SourceSettings.RetainedRule.take, RetainHandling.ifNew), (.ignore, .never), (.once, .never),
+    ] {
+      let plan = SubscriptionPlan(
+        wanted: ["a"], known: ["a": .held, "gone": .held], sessionPresent: true, retained: rule, doubt: .always)
+      #expect(plan.subscribe == [.init(filter: "a", retain: retain)])
+      #expect(plan.unsubscribe == ["gone"])
+      #expect(plan.before == ["a": .held, "gone": .uncertain])
+    }
+  }
+
+  @Test("where an answer was lost every filter is uncertain until it is granted, and once takes nothing retained again")
+  func answerLost() {
+    let plan = SubscriptionPlan(
+      wanted: ["a", "b"], known: ["a": .held], sessionPresent: true, retained: .once, doubt: .answerLost)
+    #expect(plan.subscribe == [.init(filter: "a", retain: .never), .init(filter: "b", retain: .ifNew)])
+    #expect(plan.before == ["a": .uncertain])
+  }
+
   @Test("once takes the retained messages of a filter that is new")
   func once() {
     let plan = SubscriptionPlan(wanted: ["a"], known: [:], sessionPresent: false, retained: .once)
@@ -160,6 +181,19 @@ import Testing
       #expect(result.rest == (count < 3 ? .header : .publish))
     }
     #expect(scan([0x90, 5, 1]).rest == .control)
+  }
+
+  @Test("the beginning of a PUBLISH of MQTT 5 is none to be read before its properties are all there")
+  func properties() {
+    // Length, topic `t/a`, identifier, two bytes of properties, payload.
+    let packet: [UInt8] = [0x32, 14, 0, 3, 0x74, 0x2F, 0x61, 0, 7, 2, 1, 0, 9, 9, 9, 9]
+    for count in 2..<packet.count {
+      let rest = (packet + packet.prefix(count)).withUnsafeBytes {
+        PacketScan($0, publishLimit: 1_000, controlLimit: 100, hasProperties: true).rest
+      }
+      #expect(rest == (count < 12 ? .properties : .publish), "\(count)")
+      #expect(scan(Array(packet.prefix(count))).rest == .publish, "MQTT 3.1.1 has none")
+    }
   }
 
   @Test("what is larger than allowed is refused by its header alone, up to the 256 MB of the format")

@@ -22,20 +22,77 @@ import Testing
     #expect(subscriptions.map { String($0.split(separator: " ").last ?? "") } == ["a/#", "b/#", "c/#"])
   }
 
-  @Test("after a restart of ours nothing is subscribed again, and dropped filters are gone")
-  func restart() throws {
+  @Test(
+    "after a restart of ours dropped filters are gone, and what is subscribed again (MQTT 5) brings nothing retained",
+    arguments: SourceSettings.ProtocolVersion.allCases)
+  func restart(_ version: SourceSettings.ProtocolVersion) throws {
     let broker = try MosquittoBroker("log_type all")
     let sessions = MemorySessions()
-    let rig = try Rig([.floor(broker.port, filters: ["a/#", "b/#"])], sessions: sessions)
+    let rig = try Rig([.floor(broker.port, filters: ["a/#", "b/#"]) { $0.version = version }], sessions: sessions)
     try #require(rig.isReady(filters: ["a/#", "b/#"]))
+    try broker.publish("b/0", ["retained"], options: ["-r"])
+    #expect(eventually { rig.log.payloads == ["retained"] })
     rig.stop()
     let before = broker.log.split(separator: "\n").count { $0.contains(" 1 b/#") }
-    let next = try Rig([.floor(broker.port, filters: ["b/#"])], sessions: sessions)
+    let next = try Rig([.floor(broker.port, filters: ["b/#"]) { $0.version = version }], sessions: sessions)
     try #require(next.isReady(filters: ["b/#"]))
     try broker.publish("a/1", ["a"])
     try broker.publish("b/1", ["b"])
     #expect(eventually { next.log.payloads == ["b"] })
-    #expect(broker.log.split(separator: "\n").count { $0.contains(" 1 b/#") } == before)
+    let asked = broker.log.split(separator: "\n").count { $0.contains(" 1 b/#") }
+    #expect(asked == before + (version == .mqtt5 ? 1 : 0))
+  }
+
+  @Test(
+    "where the CONNACK of a new session did not come, the filters are asked for again, and nothing retained comes twice",
+    arguments: SourceSettings.ProtocolVersion.allCases)
+  func lostAnswer(_ version: SourceSettings.ProtocolVersion) throws {
+    let sessions = MemorySessions()
+    let number = Counter()
+    let asked = Mutex<[Int: String]>([:])
+    let isHeld: @Sendable () -> Bool = {
+      (try? sessions.subscribedFilters(source: "floor")) == ["t/#": .held]
+    }
+    let broker = try FakeBroker { client in
+      let connection = number.next()
+      if connection == 1 {
+        // The broker has lost the session: this CONNECT makes another, and the answer gets lost.
+        _ = try client.receive()
+        return
+      }
+      try client.accept(sessionPresent: connection > 0)
+      while let packet = try client.receive() {
+        guard packet.kind == .subscribe else { continue }
+        try client.send(.init(kind: .suback, body: Array(packet.body[..<2]) + (version == .mqtt5 ? [0, 1] : [1])))
+        let text = asked.withLock {
+          $0[connection, default: ""] += String(decoding: packet.body, as: UTF8.self)
+          return $0[connection] ?? ""
+        }
+        // The filters come before it.
+        guard text.contains("$SYS"), connection < 3 else { continue }
+        guard eventually(isHeld) else { return }
+        if connection == 2, version == .mqtt311 {
+          var retained = FakeBroker.Packet.publish("t/a", Array("old".utf8), id: 5)
+          retained.flags |= 1
+          try client.send(retained)
+          while let packet = try client.receive(), packet.kind != .puback {}
+        }
+        return
+      }
+    }
+    let settings = SourceSettings.floor(broker.port) {
+      $0.version = version
+      $0.retained = .once
+    }
+    let rig = try Rig([settings], sessions: sessions)
+    #expect(
+      eventually(within: 30) { asked.withLock { $0[3]?.contains("$SYS") == true } }, "\(rig.status()?.fault ?? "")")
+    let texts = asked.withLock { $0 }
+    // Behind the filter its options: QoS 1, and with MQTT 5 no retained messages.
+    #expect(texts[2]?.contains("t/#" + (version == .mqtt5 ? "!" : "\u{1}")) == true, "\(texts)")
+    #expect(texts[3]?.contains("t/#") == (version == .mqtt5), "\(texts)")
+    #expect(rig.log.payloads == [])
+    #expect(rig.status()?.ignoredRetained == (version == .mqtt5 ? 0 : 1))
   }
 
   @Test("sources come and go with a reload, and the others do not notice")

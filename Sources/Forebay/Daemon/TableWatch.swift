@@ -18,6 +18,8 @@ struct TableWatch: Sendable {
     var size: Int64
     /// Nanoseconds of the last modification.
     var modified: Int64
+    /// Nanoseconds of the last change of anything about it, such as its mode.
+    var changed: Int64 = 0
   }
 
   /// Nil for a file that is not there.
@@ -45,7 +47,8 @@ struct TableWatch: Sendable {
     guard stat(path, &status) == 0 else { return nil }
     return Mark(
       device: UInt64(status.st_dev), inode: UInt64(status.st_ino), size: Int64(status.st_size),
-      modified: Int64(status.st_mtim.tv_sec) * 1_000_000_000 + Int64(status.st_mtim.tv_nsec))
+      modified: Int64(status.st_mtim.tv_sec) * 1_000_000_000 + Int64(status.st_mtim.tv_nsec),
+      changed: Int64(status.st_ctim.tv_sec) * 1_000_000_000 + Int64(status.st_ctim.tv_nsec))
   }
 }
 

@@ -3,6 +3,7 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 import NIOSSL
+import Status
 import Synchronization
 import Telemetry
 
@@ -38,8 +39,9 @@ final class ReceiverServer: Sendable {
         .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
         .childChannelInitializer { channel in
           channel.eventLoop.makeCompletedFuture {
-            guard door.enter() else { throw ReceiverDoor.TooMany() }
-            channel.closeFuture.whenComplete { _ in door.leave() }
+            let client = ClientAddress.text(channel.remoteAddress)
+            guard door.enter(client) else { throw ReceiverDoor.TooMany() }
+            channel.closeFuture.whenComplete { _ in door.leave(client) }
             let pipeline = channel.pipeline.syncOperations
             if let tls = door.context { try pipeline.addHandler(NIOSSLServerHandler(context: tls)) }
             try pipeline.configureHTTPServerPipeline(withErrorHandling: true)
@@ -87,6 +89,8 @@ final class ReceiverServer: Sendable {
 struct ReceiverLimits: Sendable, Hashable {
   /// Connections at once: each may hold a body of the largest size, of senders that have shown a token.
   var connections = 256
+  /// Those of one address (of IPv6: one network of 64 bits), so that nobody alone takes the places of all.
+  var perClient = 64
   /// Nanoseconds until the head of a request, or the next piece of its body, is there; longer than senders keep
   /// connections that they do not use (30 s).
   var silence: Int64 = 60_000_000_000
@@ -96,11 +100,17 @@ struct ReceiverLimits: Sendable, Hashable {
 private final class ReceiverDoor: Sendable {
   struct TooMany: Error {}
 
-  private let state: Mutex<(context: NIOSSLContext?, open: Int)>
+  private struct State: Sendable {
+    var context: NIOSSLContext?
+    var open = 0
+    var clients: [String: Int] = [:]
+  }
+
+  private let state: Mutex<State>
   private let limits: ReceiverLimits
 
   init(context: NIOSSLContext?, limits: ReceiverLimits) {
-    state = Mutex((context, 0))
+    state = Mutex(State(context: context))
     self.limits = limits
   }
 
@@ -109,16 +119,23 @@ private final class ReceiverDoor: Sendable {
     set { state.withLock { $0.context = newValue } }
   }
 
-  /// Whether there is room for one more.
-  func enter() -> Bool {
+  /// Whether there is room for one more of this client.
+  func enter(_ client: String) -> Bool {
     state.withLock { state in
-      guard state.open < limits.connections else { return false }
+      guard state.open < limits.connections, state.clients[client, default: 0] < limits.perClient else { return false }
       state.open += 1
+      state.clients[client, default: 0] += 1
       return true
     }
   }
 
-  func leave() { state.withLock { $0.open -= 1 } }
+  func leave(_ client: String) {
+    state.withLock { state in
+      state.open -= 1
+      let left = state.clients[client, default: 0] - 1
+      state.clients[client] = left > 0 ? left : nil
+    }
+  }
 }
 
 /// One connection. The pipelining handler in front of it lets one request through at a time.

@@ -262,7 +262,6 @@ final class ReceiverService: Sendable {
     }
   }
 
-  /// Takes as long for every token that is wrong as for the right one.
   /// Whether the header fields have a token that counts: how long the answer takes says nothing of any.
   func isAuthorised(_ fields: [String: String]) -> Bool {
     let tokens = state.withLock { $0.tokens }

@@ -1,7 +1,7 @@
 internal import Glibc
 internal import HummingbirdCore
 internal import Logging
-internal import NIOCore
+package import NIOCore
 internal import NIOSSL
 internal import Synchronization
 internal import Telemetry
@@ -76,9 +76,9 @@ final class ConnectionGuard: Sendable {
 }
 
 /// Whom limits count as one.
-enum ClientAddress {
+package enum ClientAddress {
   /// The address; of IPv6 the network of 64 bits, of which one client may have all addresses.
-  static func text(_ address: SocketAddress?) -> String {
+  package static func text(_ address: SocketAddress?) -> String {
     guard let text = address?.ipAddress else { return "" }
     var bytes = [UInt8](repeating: 0, count: 16)
     // With a zone behind it, as link-local addresses have, it is none for inet_pton(3).

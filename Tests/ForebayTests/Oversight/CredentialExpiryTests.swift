@@ -128,6 +128,15 @@ struct CredentialExpiryTests {
     #expect(CredentialState.date(-5) == "1970-01-01T00:00:00Z")
   }
 
+  @Test("a mode that was changed makes a file look different, so that it is read again")
+  func mode() throws {
+    let directory = try TemporaryDirectory("credentials")
+    let path = try directory.write("s3cret", to: "token")
+    let before = TableWatch.mark(path)
+    // The file system's clock goes in steps.
+    #expect(eventually { chmod(path, 0) == 0 && TableWatch.mark(path) != before })
+  }
+
   @Test("real certificates are read with their names and times, again when they have changed, and keys are looked for")
   func files() throws {
     let directory = try TemporaryDirectory("credentials")

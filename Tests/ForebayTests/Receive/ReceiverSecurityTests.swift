@@ -142,6 +142,24 @@ struct ReceiverSecurityTests {
     try await receiver.stop()
   }
 
+  @Test("one address has its own limit, and others still get in")
+  func perClient() async throws {
+    var limits = ReceiverLimits()
+    limits.perClient = 2
+    #expect(limits.connections == 4 * ReceiverLimits().perClient)
+    let receiver = try await RunningReceiver(TemporaryDirectory("receiver"), limits: limits)
+    let http = PlainHTTP(port: receiver.server.port)
+    let open = try (0..<2).map { _ in try http.connected(seconds: 20) }
+    let beyond = try http.connected(seconds: 20)
+    var byte: UInt8 = 0
+    #expect(recv(beyond, &byte, 1, 0) <= 0)
+    close(beyond)
+    for fd in open { close(fd) }
+    let batch = try FixtureBatch.chain([3])[0]
+    #expect(try Self.isServed(receiver, batch))
+    try await receiver.stop()
+  }
+
   @Test("what smuggles a second request in one is taken for none", arguments: HostileRequest.smuggling)
   func smuggling(_ request: HostileRequest) async throws {
     let receiver = try await RunningReceiver(TemporaryDirectory("receiver"))
