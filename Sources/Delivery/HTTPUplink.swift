@@ -171,7 +171,7 @@ package final class HTTPUplink: Uplink {
       guard let onDisk = try? settings.token(), isDue || onDisk != refused.token else { return known }
       state.withLock { state in
         state.token = .some(onDisk)
-        // The others go on as they are until it has been judged.
+        // One question in that time, unless the upstream did not answer it.
         state.refused?.at = now
       }
       return onDisk
