@@ -117,6 +117,29 @@ struct BackupTests {
     #expect(!FileSystem.exists(archive) && !FileSystem.exists(archive + ".part"))
   }
 
+  @Test("takes no folder for its file, and says of an empty one that it is")
+  func folderAndNothing() throws {
+    _ = try folder.fill()
+    try FileSystem.makeDirectory(archive)
+    let error = #expect(throws: SpoolError.self) { try write() }
+    #expect(error?.kind == .misuse)
+    #expect("\(try #require(error))".contains("\(archive)/gateway.tar"))
+    #expect(rmdir(archive) == 0 && FileSystem.names(in: folder.path) == ["spool"])
+    #expect("\(try refusal([]))".contains("it is empty"))
+  }
+
+  @Test("takes no file of the spool that leads elsewhere, and waits for no pipe")
+  func links() throws {
+    _ = try folder.fill()
+    let place = folder.settings.directory + "/paused-uplinks.json"
+    try FileSystem.replace(folder.path + "/secret", with: Array("secret".utf8))
+    #expect(symlink(folder.path + "/secret", place) == 0)
+    #expect("\(try #require(#expect(throws: SpoolError.self) { try write() }))".contains(place))
+    #expect(unlink(place) == 0 && mkfifo(place, 0o600) == 0)
+    #expect("\(try #require(#expect(throws: SpoolError.self) { try write() }))".contains("no regular file"))
+    #expect(!FileSystem.exists(archive))
+  }
+
   @Test("that is not finished leaves the one before as it was, and nothing beside it")
   func cutOff() throws {
     _ = try folder.fill()

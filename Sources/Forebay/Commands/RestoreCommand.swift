@@ -39,10 +39,6 @@ struct RestoreCommand: ParsableCommand {
     try orComplainOfBackup("restore") {
       let directory = try place.directory()
       var order = Backup.Order(path: file, directory: directory)
-      // Root may read the backup; in the spool's folder it has no more to say than the folder's owner.
-      order.file = try BackupFile(path: file)
-      try Backup.prepare(directory)
-      try SpoolOwner.become(of: directory)
       order.takesOver = takeOver
       order.replaces = replace
       let shown = ShownProgress("restore")

@@ -104,7 +104,12 @@ package final class BackupFile: Sendable {
 
   package init(path: String) throws(SpoolError) {
     self.path = path
-    descriptor = try FileSystem.openRegular(path, operation: "open")
+    do throws(SpoolError) {
+      descriptor = try FileSystem.openRegular(path, operation: "open")
+    } catch {
+      // Hints about places to write to do not fit.
+      throw SpoolError(kind: error.kind, operation: error.operation, path: path, cause: error.cause, hint: nil)
+    }
     var info = stat()
     size = fstat(descriptor, &info) == 0 ? Int64(info.st_size) : 0
   }
@@ -132,6 +137,7 @@ final class ArchiveReader {
   /// The header of the next file, whose content must be read before the one after; nil at the end.
   func next() throws(SpoolError) -> TarHeader? {
     guard !isAtEnd else { return nil }
+    guard size > 0 else { throw fault("it is empty") }
     let block = try block()
     if block.allSatisfy({ $0 == 0 }) {
       isAtEnd = true

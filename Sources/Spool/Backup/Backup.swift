@@ -45,8 +45,8 @@ package enum Backup {
 
   /// Bytes of a small file at most: audit logs are the largest.
   private static let largestSmallFile = 64 << 20
-  /// Bytes that stay free on the disk of the archive.
-  private static let reserve: Int64 = 16 << 20
+  /// Bytes that stay free on a disk that something is written to.
+  static let reserve: Int64 = 16 << 20
 
   /// Writes a backup, beside a running daemon or without one. On return it is synced and has its name; before, there
   /// is nothing under that name, or what was there.
@@ -58,6 +58,11 @@ package enum Backup {
   ) throws(SpoolError) -> BackupManifest {
     let directory = source.directory
     let folder = FileSystem.folder(of: path)
+    guard !FileSystem.isFolder(path) else {
+      throw SpoolError(
+        kind: .misuse, operation: "write the backup", path: path, cause: "this is a folder",
+        hint: "name the file in it, such as \(path)/gateway.tar")
+    }
     guard let place = FileSystem.resolved(folder) else { throw FileSystem.failure("open the folder", folder) }
     let spool = FileSystem.resolved(directory) ?? directory
     guard place != spool, !place.hasPrefix(spool + "/") else {
@@ -306,6 +311,11 @@ extension FileSystem {
     guard let found = realpath(path, nil) else { return nil }
     defer { Glibc.free(found) }
     return String(cString: found)
+  }
+
+  static func isFolder(_ path: String) -> Bool {
+    var info = stat()
+    return stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFDIR
   }
 
   /// The number of the file system; nil where there is no such file.

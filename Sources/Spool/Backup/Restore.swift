@@ -22,8 +22,6 @@ extension Backup {
   package struct Order: Sendable {
     /// The backup.
     package var path: String
-    /// The same, open already; nil: it is opened by its path.
-    package var file: BackupFile?
     /// The spool's folder; made where only its last part is missing.
     package var directory: String
     /// The old box is gone for good: the broker sessions go on under its client ids.
@@ -53,12 +51,14 @@ extension Backup {
       guard !order.replaces, Restoration.isOccupied(directory) else { return }
       throw SpoolError(
         kind: .misuse, operation: "restore to", path: directory, cause: "there is a spool already",
-        hint: "'--replace' moves it aside; '--spool' names another folder")
+        hint: "'--replace' moves it aside, once no daemon runs on it; '--spool' names another folder")
     }
     try refuseIfOccupied()
-    let file: BackupFile = if let open = order.file { open } else { try BackupFile(path: order.path) }
+    let file = try BackupFile(path: order.path)
     let manifest = try read(file, into: nil, progress: progress)
     try prepare(directory)
+    // Root may read the backup; in the spool's folder it has no more to say than the folder's owner.
+    try SpoolOwner.become(of: directory)
     let lock = try Spool.takeLock("\(directory)/lock")
     defer { Glibc.close(lock) }
     try FileSystem.adopt("\(directory)/lock", ownerOf: directory)
@@ -67,10 +67,10 @@ extension Backup {
     try Restoration.finish(in: directory)
     try refuseIfOccupied()
     let free = try FileSystem.free(directory)
-    guard free - (16 << 20) >= manifest.bytes else {
+    guard free - reserve >= manifest.bytes else {
       throw SpoolError(
         kind: .full, operation: "restore to", path: directory,
-        cause: "it takes \(mebibytes(manifest.bytes)), and \(mebibytes(free)) are free",
+        cause: "it takes \(mebibytes(manifest.bytes)), and of \(free >> 20) MiB free \(mebibytes(reserve)) are kept",
         hint: "make room; nothing was changed")
     }
     let built = try Restoration.begin(in: directory)
@@ -94,7 +94,7 @@ extension Backup {
   }
 
   /// The spool's folder, where it is missing: of the owner of the folder that it lies in.
-  package static func prepare(_ directory: String) throws(SpoolError) {
+  private static func prepare(_ directory: String) throws(SpoolError) {
     guard !FileSystem.exists(directory) else { return }
     try FileSystem.makeDirectory(directory)
     try FileSystem.adopt(directory, ownerOf: FileSystem.folder(of: directory))
